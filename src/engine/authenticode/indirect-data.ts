@@ -1,4 +1,4 @@
-import { DerReader, readOctets, readOid, TAG } from '../../lib/asn1/der.ts';
+import { DerReader, readOctets, readOid } from '../../lib/asn1/der.ts';
 import { octets, oid, seq } from '../../lib/asn1/encode-der.ts';
 import { DIGEST_BYTES, digestName, OID, type DigestName } from '../../lib/asn1/oids.ts';
 import { algorithm } from '../../lib/cms/build-signed-data.ts';
@@ -42,7 +42,7 @@ export function readIndirectData({ type: contentType, der }: SignedContent, what
   const info = new DerReader(content.next(), what);
   content.end();
   const type = readOid(data.next(), what);
-  const value = data.next(TAG.sequence).raw;
+  const value = data.next().raw;
   data.end();
   const algorithmOid = readAlgorithm(info.next(), what);
   const digest = readOctets(info.next(), what);

@@ -1,4 +1,4 @@
-import { bmpOctets, explicit, tlv } from '../../lib/asn1/encode-der.ts';
+import { bmpOctets, explicit, octets, tlv } from '../../lib/asn1/encode-der.ts';
 import {
   context,
   contextPrimitive,
@@ -33,6 +33,10 @@ export const spcFile = (file: string): Buffer => explicit(2, spcString(file));
 
 /** `url` has to be ASCII. */
 export const spcUrl = (url: string): Buffer => tlv(contextPrimitive(0), Buffer.from(url, 'latin1'));
+
+/** An SpcSerializedObject: `data` is of a kind that the class names. */
+export const spcMoniker = (classId: Buffer, data: Buffer): Buffer =>
+  tlv(context(1), octets(classId), octets(data));
 
 /** SpcString, either choice. */
 export function readSpcString(der: Der, what: string): string {

@@ -1,5 +1,6 @@
+import { cab } from './cab/format.ts';
 import { pe } from './pe/pe-file.ts';
 import type { FileFormat } from './signable-file.ts';
 
 /** The formats that can be signed; of several that recognise a file, the first opens it. */
-export const FORMATS: readonly FileFormat[] = [pe];
+export const FORMATS: readonly FileFormat[] = [pe, cab];

@@ -20,6 +20,10 @@ export const OID = {
   spcPeImageData: '1.3.6.1.4.1.311.2.1.15',
   spcIndividualPurpose: '1.3.6.1.4.1.311.2.1.21',
   spcNestedSignature: '1.3.6.1.4.1.311.2.4.1',
+  // Microsoft, wintrust.h: what signatures of cabinets sign
+  spcCabData: '1.3.6.1.4.1.311.2.1.25',
+  spcLink: '1.3.6.1.4.1.311.2.1.28',
+  spcEnhancedHash: '1.3.6.1.4.1.311.2.5.1',
   // Microsoft: an RFC 3161 token as unsigned attribute
   spcTimestampToken: '1.3.6.1.4.1.311.3.3.1',
   lifetimeSigning: '1.3.6.1.4.1.311.10.3.13',

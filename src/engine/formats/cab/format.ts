@@ -1,0 +1,12 @@
+import { looksLikeCabinet } from '../../../lib/cabinet/header.ts';
+import { requireCabSize } from './cab-rules.ts';
+import type { FileFormat } from '../signable-file.ts';
+
+export const cab: FileFormat = {
+  name: 'cab',
+  description: 'cabinets: .cab, which begin with MSCF',
+  extensions: ['cab'],
+  looksLike: looksLikeCabinet,
+  requireSize: requireCabSize,
+  open: async (source) => (await import('./cab-file.ts')).openCab(source),
+};

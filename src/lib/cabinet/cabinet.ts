@@ -1,0 +1,160 @@
+import type { ByteSource } from '../bytes/byte-source.ts';
+import { corruptCabinet } from './errors.ts';
+import { CABINET_FLAG, LONGEST_NAME, readCabinetHeader, type CabinetHeader } from './header.ts';
+
+/*
+ * [MS-CAB] sections 2.2 and 2.3:
+ *
+ *   CFFOLDER  coffCabStart u32, cCFData u16, typeCompress u16, abReserve
+ *   CFFILE    cbFile u32, uoffFolderStart u32, iFolder u16, date u16, time u16, attribs u16, szName
+ */
+
+/** Uncompressed bytes of a data block; only the last of a folder has fewer. */
+export const BLOCK_SIZE = 32_768;
+
+const FOLDER_ENTRY = 8;
+const FILE_ENTRY = 16;
+/** Attribute bit: the name is UTF-8. */
+const NAME_IS_UTF8 = 0x80;
+/** Values of iFolder from here on say that a member continues in a neighbour of the set. */
+const FIRST_CONTINUED = 0xfffd;
+const CONTINUED_FROM_PREVIOUS: readonly number[] = [0xfffd, 0xffff];
+const CONTINUED_TO_NEXT: readonly number[] = [0xfffe, 0xffff];
+
+export type Compression = 'stored' | 'MSZIP' | 'Quantum' | 'LZX';
+const COMPRESSIONS: readonly Compression[] = ['stored', 'MSZIP', 'Quantum', 'LZX'];
+
+/** A folder: members that are compressed as one. */
+export interface CabinetFolder {
+  /** The offset of its first data block. */
+  readonly dataAt: number;
+  readonly blockCount: number;
+  readonly compression: Compression;
+  /** In file order. */
+  readonly members: readonly CabinetMember[];
+}
+
+export interface CabinetMember {
+  /** As it is in the cabinet, decoded: UTF-8 if its attribute says so, else Latin-1. */
+  readonly name: string;
+  readonly size: number;
+  /** The offset of its first byte in the uncompressed folder. */
+  readonly offset: number;
+  /** Index of its folder. */
+  readonly folder: number;
+  /** Whether it begins in the previous cabinet of the set, or ends in the next. */
+  readonly continued: boolean;
+  /** Where its entry is in the cabinet. */
+  readonly entryAt: number;
+}
+
+/** An open cabinet: its tables, without its data. */
+export interface Cabinet {
+  readonly source: ByteSource;
+  readonly header: CabinetHeader;
+  readonly folders: readonly CabinetFolder[];
+  /** In the order of the table. */
+  readonly members: readonly CabinetMember[];
+  /** The end of the table of members. */
+  readonly filesEnd: number;
+}
+
+type FolderEntry = Omit<CabinetFolder, 'members'>;
+
+/** Reads all tables of a cabinet, every byte of them; throws `cab-corrupt`. */
+export async function openCabinet(source: ByteSource): Promise<Cabinet> {
+  const header = await readCabinetHeader(source);
+  const entries = await readFolders(source, header);
+  const dataAt = entries.reduce((least, folder) => Math.min(least, folder.dataAt), header.size);
+  const { members, end } = await readMembers(source, header, entries, dataAt);
+  if (entries.some((folder) => folder.dataAt < end || folder.dataAt > header.size))
+    throw corruptCabinet(source.name, 'a folder has its data outside of the part for data');
+  const byFolder = entries.map((): CabinetMember[] => []);
+  for (const member of members) byFolder[member.folder]?.push(member);
+  const folders = entries.map((entry, index) => ({ ...entry, members: byFolder[index] ?? [] }));
+  return { source, header, folders, members, filesEnd: end };
+}
+
+async function readFolders(source: ByteSource, header: CabinetHeader): Promise<FolderEntry[]> {
+  const { folders, folderCount, reserve } = header;
+  const bytes = await source.read(folders.start, folders.end - folders.start);
+  return Array.from({ length: folderCount }, (_, index) => {
+    const at = index * (FOLDER_ENTRY + (reserve?.perFolder ?? 0));
+    return {
+      dataAt: bytes.readUInt32LE(at),
+      blockCount: bytes.readUInt16LE(at + 4),
+      compression: compressionOf(bytes.readUInt16LE(at + 6), source.name),
+    };
+  });
+}
+
+/** The low four bits name the method; Quantum and LZX have parameters in the others. */
+function compressionOf(type: number, name: string): Compression {
+  const method = COMPRESSIONS[type & 0xf];
+  if (!method || (type > 0xf && (method === 'stored' || method === 'MSZIP')))
+    throw corruptCabinet(name, `unknown compression 0x${type.toString(16)}`);
+  return method;
+}
+
+/** Reads the table of members, which lies before `limit`. */
+async function readMembers(
+  source: ByteSource,
+  header: CabinetHeader,
+  folders: readonly FolderEntry[],
+  limit: number,
+): Promise<{ members: CabinetMember[]; end: number }> {
+  const { filesAt, fileCount } = header;
+  const room = Math.max(0, limit - filesAt);
+  const bytes = await source.read(filesAt, Math.min(room, fileCount * (FILE_ENTRY + LONGEST_NAME + 1)));
+  const members: CabinetMember[] = [];
+  let at = 0;
+  for (let index = 0; index < fileCount; index++) {
+    const nameEnd = bytes.indexOf(0, at + FILE_ENTRY);
+    if (at + FILE_ENTRY >= bytes.length || nameEnd < 0)
+      throw corruptCabinet(source.name, `its table of files ends inside entry ${index + 1} of ${fileCount}`);
+    const entry = bytes.subarray(at, nameEnd);
+    members.push(readMember(entry, filesAt + at, { source, header, folders }));
+    at = nameEnd + 1;
+  }
+  return { members, end: filesAt + at };
+}
+
+function readMember(
+  entry: Buffer,
+  entryAt: number,
+  { source, header, folders }: { source: ByteSource; header: CabinetHeader; folders: readonly FolderEntry[] },
+): CabinetMember {
+  const name = memberName(entry, source.name);
+  const index = entry.readUInt16LE(8);
+  const folder = folderOf(index, header);
+  const blocks = folders[folder]?.blockCount;
+  if (blocks === undefined)
+    throw corruptCabinet(source.name, `"${name}" is in folder ${index}, which is missing`);
+  const [size, offset] = [entry.readUInt32LE(0), entry.readUInt32LE(4)];
+  const continued = index >= FIRST_CONTINUED;
+  if (!continued && offset + size > blocks * BLOCK_SIZE)
+    throw corruptCabinet(source.name, `"${name}" runs past the end of its folder`);
+  return { name, size, offset, folder, continued, entryAt };
+}
+
+/** The index of a member's folder; -1 if there is no such neighbour that it could continue in. */
+function folderOf(index: number, { flags, folderCount }: CabinetHeader): number {
+  if (index < FIRST_CONTINUED) return index;
+  const missing =
+    (CONTINUED_FROM_PREVIOUS.includes(index) && (flags & CABINET_FLAG.previous) === 0) ||
+    (CONTINUED_TO_NEXT.includes(index) && (flags & CABINET_FLAG.next) === 0);
+  if (missing) return -1;
+  return CONTINUED_FROM_PREVIOUS.includes(index) ? 0 : folderCount - 1;
+}
+
+function memberName(entry: Buffer, cabinet: string): string {
+  const bytes = entry.subarray(FILE_ENTRY);
+  if (bytes.length === 0 || bytes.length > LONGEST_NAME)
+    throw corruptCabinet(cabinet, `a name of ${bytes.length} bytes`);
+  if ((entry.readUInt16LE(14) & NAME_IS_UTF8) === 0) return bytes.toString('latin1');
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw corruptCabinet(cabinet, 'a name that is not the UTF-8 which its attribute announces');
+  }
+}
