@@ -3,7 +3,11 @@ import type picomatch from 'picomatch';
 import { ambiguous, normalPath, shown, type EntryName } from '../../lib/zip/entry-paths.ts';
 
 /** Whether the patterns match a path in a zip, or the name of a file. */
-export type PathFilter = (path: string) => boolean;
+export interface PathFilter {
+  (path: string): boolean;
+  /** Whether a pattern with a leading `!` matches; left out if there are none. */
+  readonly excludes?: ((path: string) => boolean) | undefined;
+}
 
 const OPTIONS: picomatch.PicomatchOptions = { nocase: true, dot: true, strictSlashes: true };
 
@@ -23,9 +27,12 @@ export function compileNamePatterns(patterns: readonly string[]): PathFilter {
   const includePatterns = patterns.filter((each) => !each.startsWith('!'));
   const excludePatterns = patterns.filter((each) => each.startsWith('!')).map((each) => each.slice(1));
   const matches = includePatterns.length > 0 ? matcher(includePatterns) : () => true;
-  const excludes = excludePatterns.length > 0 ? matcher(excludePatterns) : () => false;
-  return (path) => matches(path) && !excludes(path);
+  if (excludePatterns.length === 0) return matches;
+  const excludes = matcher(excludePatterns);
+  return Object.assign((path: string) => matches(path) && !excludes(path), { excludes });
 }
+
+const normal = (path: string): string => normalPath(path).normalize('NFC');
 
 /**
  * Compiles patterns such as `signing.files`: a path matches if some pattern matches it and no pattern with a leading `!`
@@ -34,7 +41,10 @@ export function compileNamePatterns(patterns: readonly string[]): PathFilter {
  */
 export function compilePatterns(patterns: readonly string[]): PathFilter {
   const isMeant = compileNamePatterns(patterns.map((pattern) => pattern.normalize('NFC')));
-  return (path) => isMeant(normalPath(path).normalize('NFC'));
+  const { excludes } = isMeant;
+  return Object.assign((path: string) => isMeant(normal(path)), {
+    excludes: excludes && ((path: string) => excludes(normal(path))),
+  });
 }
 
 /**

@@ -1,8 +1,6 @@
-import { invalid } from '../../lib/errors.ts';
 import { inMemoryIfSmall, withFile } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
-import { FORMATS } from '../formats/registry.ts';
-import { signProgramFile } from './sign-program-file.ts';
+import { notSignable, signProgramFile } from './sign-program-file.ts';
 import type { SignArtifactOptions, SignedFile } from './signed-artifact.ts';
 
 /**
@@ -27,9 +25,7 @@ export function signFile(
         return signZip(source, output, options);
       }
       if (kind === 'program') return signProgramFile(source, output, options);
-      throw invalid('not-signable', `${name}: neither a zip nor a file that can be signed`, {
-        hint: `give a .zip, or a file of a kind that can be signed: ${FORMATS.map(({ extensions }) => `.${extensions[0]}`).join(', ')} and the like`,
-      });
+      throw notSignable(name);
     },
     name,
   );

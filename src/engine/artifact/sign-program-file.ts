@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { invalid } from '../../lib/errors.ts';
+import { invalid, type SignpipeError } from '../../lib/errors.ts';
 import { writeAtomically } from '../../lib/bytes/atomic-file.ts';
 import { hashRanges } from '../../lib/bytes/hash-and-compare.ts';
 import { readFully, writeFully } from '../../lib/bytes/read-write-fully.ts';
@@ -9,9 +9,13 @@ import { patchInPlace } from '../../lib/bytes/patched-source.ts';
 import { truncated } from '../../lib/bytes/extents.ts';
 import { BufferSource, SMALL_FILE, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { settleAll } from '../../lib/concurrency/all-settled.ts';
+import { detachedName } from './detached.ts';
 import { openSignableFile } from '../formats/recognize.ts';
+import { FORMATS } from '../formats/registry.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
 import { describeSigned, keptSigner, signUnverified, verifyOwnSignature } from './sign-program.ts';
+import type { FindOptions } from './inside/find-inside.ts';
+import type { FoundInside } from './inside/lone-container.ts';
 import {
   requireOurs,
   requireSomethingToSign,
@@ -35,27 +39,57 @@ export async function signProgramFile(
       `${source.name}: zipname pins entries of it, but it is a program, not a zip`,
       { hint: 'pin the file itself: sha256sum FILE' },
     );
+  const file = await openToSign(source, options);
+  if (file.container && options.inside !== 'ignore') {
+    // Loaded only here: for a program that is no container it would take a good part of the time.
+    const { withSignedInside } = await import('./inside/lone-container.ts');
+    return withSignedInside(file, options, async (repacked, found) => {
+      const program = await write(repacked ?? file, output, options);
+      if (!repacked) return finished(program, found);
+      const { hashed = true } = options;
+      const before = { size: source.size, sha256: hashed ? await sha256OfSource(source) : '' };
+      return finished({ ...program, before, detachedName: detachedName(file, before.sha256) }, found);
+    });
+  }
+  options.onProgress?.(0, 1);
+  const program = await write(file, output, options);
+  options.onProgress?.(1, 1);
+  return finished(program);
+}
+
+/** The error for a file that is neither a zip nor of any format. */
+export const notSignable = (name: string): SignpipeError =>
+  invalid('not-signable', `${name}: neither a zip nor a file that can be signed`, {
+    hint: `give a .zip, or a file of a kind that can be signed: ${FORMATS.map(({ extensions }) => `.${extensions[0]}`).join(', ')} and the like`,
+  });
+
+/** Opens a program that is not in a zip, if it is ours and policy permits to sign it. */
+export async function openToSign(source: ByteSource, options: FindOptions): Promise<SignableFile> {
   requireOurs(source.name, options);
   const file = await openSignableFile(source);
   const signer = await keptSigner(file, '', options);
   const kept = signer === null ? [] : [{ path: '', ...signer }];
   requireSomethingToSign(1 - kept.length, kept, 1, source.name);
-  options.onProgress?.(0, 1);
-  const program = await writeAtomically(output, (handle, path) =>
-    source.size > SMALL_FILE
+  return file;
+}
+
+const finished = (
+  program: SignedProgram,
+  { signed, ...found }: FoundInside = { signed: [], kept: [], leftAlone: [], unsignedInside: [] },
+): SignedFile => ({
+  kind: 'program',
+  entries: 1,
+  signed: [...signed, program],
+  ...found,
+  output: { ...program.after },
+});
+
+const write = (file: SignableFile, output: string, options: SignArtifactOptions): Promise<SignedProgram> =>
+  writeAtomically(output, (handle, path) =>
+    file.source.size > SMALL_FILE
       ? writeLarge(file, { handle, path }, options)
       : writeSmall(file, handle, options),
   );
-  options.onProgress?.(1, 1);
-  return {
-    kind: 'program',
-    entries: 1,
-    signed: [program],
-    kept: [],
-    leftAlone: [],
-    output: { ...program.after },
-  };
-}
 
 /** Writes a small program in one piece, and verifies what is read back. */
 async function writeSmall(

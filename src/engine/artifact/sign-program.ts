@@ -20,7 +20,10 @@ import type { KeptSigner, SignArtifactOptions, SignedProgram } from './signed-ar
 const describeProblems = ({ path, problems }: VerifyReport): string =>
   problems.map(({ message }) => message.replace(`${path}: `, '')).join('; ');
 
-const rootsOf = ({ roots, timestampRoots }: SignArtifactOptions): VerifyOptions => ({
+/** The options that decide about a program that is signed already. */
+type KeepOptions = Pick<SignArtifactOptions, 'alreadySigned' | 'roots' | 'timestampRoots'>;
+
+const rootsOf = ({ roots, timestampRoots }: KeepOptions): VerifyOptions => ({
   ...(roots ? { roots: [...roots] } : {}),
   ...(timestampRoots ? { timestampRoots: [...timestampRoots] } : {}),
 });
@@ -33,7 +36,7 @@ function hintForBadSignature(path: string): string {
 }
 
 /** The signer of a signed program; throws `kept-signature-bad` if its signature is bad. */
-async function signerOf(file: SignableFile, path: string, options: SignArtifactOptions): Promise<KeptSigner> {
+async function signerOf(file: SignableFile, path: string, options: KeepOptions): Promise<KeptSigner> {
   const report = await verifySignableFile(file, {});
   if (report.status === 'bad')
     throw invalid(
@@ -57,7 +60,7 @@ async function signerOf(file: SignableFile, path: string, options: SignArtifactO
 export async function keptSigner(
   file: SignableFile,
   path: string,
-  options: SignArtifactOptions,
+  options: KeepOptions,
 ): Promise<KeptSigner | null> {
   const signer = file.signatures.length === 0 ? null : await existingSigner(file, path, options);
   // Now, before anything is hashed.
@@ -68,7 +71,7 @@ export async function keptSigner(
 async function existingSigner(
   file: SignableFile,
   path: string,
-  options: SignArtifactOptions,
+  options: KeepOptions,
 ): Promise<KeptSigner | null> {
   const { alreadySigned: policy } = options;
   // A bad signature is not appended to: ours beside it would not mend it.
@@ -170,10 +173,13 @@ export function describeSigned(
   };
 }
 
-/** Signs one program and verifies the result; nothing is written. `before` is the SHA-256 of the unsigned program. */
+/**
+ * Signs one program and verifies the result; nothing is written. `before` describes the program as it came: what lies inside
+ * of it may have been signed since.
+ */
 export async function signAndVerify(
   path: string,
-  { file, before }: { readonly file: SignableFile; readonly before: string },
+  { file, before }: { readonly file: SignableFile; readonly before: SignedProgram['before'] },
   options: SignArtifactOptions,
 ): Promise<{ readonly program: SignedProgram; readonly content: PatchedSource }> {
   const result = await signUnverified(file, options);
@@ -182,5 +188,6 @@ export async function signAndVerify(
     verifyOwnSignature(file, content, result, options),
     sha256OfSource(content),
   ]);
-  return { program: describeSigned(path, file, result, { before, after }), content };
+  const program = describeSigned(path, file, result, { before: before.sha256, after });
+  return { program: { ...program, before }, content };
 }

@@ -6,14 +6,26 @@ import { printable } from '../../lib/printable.ts';
 import type { SignOptions } from '../authenticode/sign.ts';
 import { patternsMatching } from '../formats/program-names.ts';
 import type { PathFilter } from './globs.ts';
+import type { Place } from './inside/place.ts';
 
 /** What to do with a program that is signed already. */
 export type AlreadySigned = 'keep' | 'replace' | 'append' | 'reject';
+
+/**
+ * What to do with programs inside of containers: zips in a zip, and signed containers such as MSI.
+ * - `sign`: sign those of ours and pack the container again, before it is signed itself;
+ * - `require-signed`: refuse a container with an unsigned program;
+ * - `report`: name the unsigned programs in a container that is signed, and sign it as it is;
+ * - `ignore`: do not look.
+ */
+export type InsidePolicy = 'sign' | 'require-signed' | 'report' | 'ignore';
 
 /** How to sign the programs of a file. */
 export interface SignArtifactOptions extends Omit<SignOptions, 'existing' | 'signingTime'> {
   readonly hash: DigestName;
   readonly alreadySigned: AlreadySigned;
+  /** `report` if left out. */
+  readonly inside?: InsidePolicy | undefined;
   /** If given, our own chain must lead to one of these before anything is delivered. Some schemes include the root. */
   readonly roots?: readonly Certificate[] | undefined;
   readonly timestampRoots?: readonly Certificate[] | undefined;
@@ -36,9 +48,7 @@ export interface SignArtifactOptions extends Omit<SignOptions, 'existing' | 'sig
 }
 
 /** A program that was signed and verified, with everything that a receipt says about it. */
-export interface SignedProgram {
-  /** Path inside the zip; empty for a program that is not in a zip. */
-  readonly path: string;
+export interface SignedProgram extends Place {
   /** The name of its format. */
   readonly format: string;
   /** The kind of its signature. */
@@ -66,15 +76,15 @@ export interface KeptSigner {
 }
 
 /** A program that was left alone because someone else signed it. */
-export interface KeptEntry extends KeptSigner {
-  readonly path: string;
-}
+export interface KeptEntry extends KeptSigner, Place {}
 
 /** An entry that was left as it was, though it may look as if it had been signed. */
-export interface LeftAlone {
-  readonly path: string;
-  /** `apple-double`: the patterns name it, but it is macOS's file beside a program; `nested-zip`: not looked into. */
-  readonly why: 'apple-double' | 'nested-zip';
+export interface LeftAlone extends Place {
+  /**
+   * `apple-double`: the patterns name it, but it is macOS's file beside a program; `nested-zip`: not looked into;
+   * `not-opened`: a container that could not be looked into.
+   */
+  readonly why: 'apple-double' | 'nested-zip' | 'not-opened';
 }
 
 /** What was done to one file. */
@@ -85,6 +95,8 @@ export interface SignedArtifact {
   readonly signed: readonly SignedProgram[];
   readonly kept: readonly KeptEntry[];
   readonly leftAlone: readonly LeftAlone[];
+  /** Programs in containers that were looked into, without a signature before and after. */
+  readonly unsignedInside: readonly Place[];
 }
 
 /** A signed file that was written. */
@@ -93,7 +105,10 @@ export interface SignedFile extends SignedArtifact {
 }
 
 /** Checks the name of a program that is not in a zip against the patterns, as if it were in one. */
-export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: SignArtifactOptions): void {
+export function requireOurs(
+  name: string,
+  { isOurs, isOursAlone = isOurs }: Pick<SignArtifactOptions, 'isOurs' | 'isOursAlone'>,
+): void {
   if (isOursAlone(name)) return;
   const patterns = patternsMatching(name).map((pattern) => `"${printable(pattern, 300)}"`);
   throw notAllowed('nothing-to-sign', `${name}: nothing to sign: signing.files does not name this program`, {

@@ -90,10 +90,33 @@ export class Spool {
     return { source: new BufferSource(bytes, name), sha256: sha256Hex(bytes) };
   }
 
-  private async toFile(content: AsyncIterable<Buffer>, name: string): Promise<UnpackedProgram> {
+  /** Holds content of `size` bytes, as a container says, which has to check that. */
+  async keep(content: AsyncIterable<Buffer>, size: number, name: string): Promise<UnpackedProgram> {
+    if (this.inMemory + size > MEMORY) return this.toFile(content, name);
+    this.inMemory += size;
+    const bytes = Buffer.allocUnsafeSlow(size);
+    let at = 0;
+    for await (const chunk of content) at += chunk.copy(bytes, at);
+    return { source: new BufferSource(bytes, name), sha256: sha256Hex(bytes) };
+  }
+
+  /** A path in the folder for a file that is deleted with the others; `open` opens it once it is written. */
+  newFile(): { readonly path: string; readonly open: (name: string) => Promise<FileSource> } {
     const path = join(this.folder, `${randomUUID()}.part`);
-    const hash = createHash('sha256');
     noteTemporary(path);
+    return {
+      path,
+      open: async (name) => {
+        const source = await FileSource.open(path, name);
+        this.files.push({ path, source });
+        return source;
+      },
+    };
+  }
+
+  private async toFile(content: AsyncIterable<Buffer>, name: string): Promise<UnpackedProgram> {
+    const { path, open: reopen } = this.newFile();
+    const hash = createHash('sha256');
     const file = await open(path, 'wx', 0o600);
     try {
       for await (const chunk of content) {
@@ -103,9 +126,7 @@ export class Spool {
     } finally {
       await file.close();
     }
-    const source = await FileSource.open(path, name);
-    this.files.push({ path, source });
-    return { source: this.withHead(source), sha256: hash.digest('hex') };
+    return { source: this.withHead(await reopen(name)), sha256: hash.digest('hex') };
   }
 
   private withHead(source: FileSource): ByteSource {

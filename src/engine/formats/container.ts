@@ -5,6 +5,8 @@ import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 export interface Member {
   /** Its path in the container, with `/`; no two members have the same. */
   readonly path: string;
+  /** Different forms of the path that other readers decode from the same container; left out if there are none. */
+  readonly otherPaths?: readonly string[];
   /** Uncompressed, in bytes, as the container says; checked when it is read. */
   readonly size: number;
   /** Why its content cannot be replaced, to complete "NAME: …" (`is compressed with LZX`); left out if it can be. */

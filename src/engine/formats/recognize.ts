@@ -83,6 +83,10 @@ export async function fileKindOf(source: ByteSource): Promise<FileKind | null> {
   );
 }
 
+/** Whether the files of a format, by its name, have no marks, so that only their names tell them. */
+export const isRecognizedByName = (format: string): boolean =>
+  FORMATS.some(({ name, byName }) => name === format && byName === true);
+
 /** First bytes of an AppleDouble file (RFC 1740 appendix B). */
 const APPLE_DOUBLE = Buffer.from('00051607', 'hex');
 
