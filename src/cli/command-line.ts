@@ -168,6 +168,7 @@ addCommand(program, 'sign <files...>', 'sign local programs, or the programs in 
   )
   .option('--name <text>', 'description that Windows shows')
   .option('--url <text>', 'URL that Windows shows for more information')
+  .option('--page-hashes', 'also sign a hash of every page, which some drivers and protected processes need')
   .option(
     '--files <glob>',
     'entries of a zip to sign; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',

@@ -1,7 +1,7 @@
 import { proveOnlySignatureAdded } from '../../src/engine/authenticode/only-signature-added.ts';
 import { signProgram, type SignOptions } from '../../src/engine/authenticode/sign.ts';
 import { schemeOf } from '../../src/engine/authenticode/scheme-of.ts';
-import { verifySignableFile } from '../../src/engine/authenticode/verify.ts';
+import { signaturesOf, verifySignableFile } from '../../src/engine/authenticode/verify.ts';
 import { openSignableFile } from '../../src/engine/formats/recognize.ts';
 import type { FileDigest, SignableFile } from '../../src/engine/formats/signable-file.ts';
 import type { ReadSignature } from '../../src/engine/formats/signature-scheme.ts';
@@ -135,8 +135,15 @@ async function digestFault({ signed, twin, stated }: OpenVector, made: Made | nu
     : `the unsigned file has ${before.toString('hex')}, expected ${expected}`;
 }
 
+/** A time at which no signer's certificate had expired: files without a timestamp are valid no longer than that. */
+const timeFor = (signed: SignableFile): Date =>
+  signaturesOf(signed)
+    .flatMap(({ der }) => schemeOf(signed).read(der, signed.source.name).certificate ?? [])
+    .map(({ notAfter }) => notAfter)
+    .reduce((earliest, each) => (each < earliest ? each : earliest), new Date());
+
 async function verifyFault(signed: SignableFile): Promise<string | null> {
-  const { status, problems } = await verifySignableFile(signed);
+  const { status, problems } = await verifySignableFile(signed, { at: timeFor(signed) });
   return status === 'intact' ? null : problems.map(({ code, message }) => `${code}: ${message}`).join('; ');
 }
 
@@ -150,9 +157,9 @@ async function attachFault(open: OpenVector): Promise<string | null> {
   const { signed, twin } = open;
   const unsigned = twin ?? (await openSignableFile(await signed.remove()));
   const fault = await differs(await attachTo(unsigned, open), signed.source);
-  if (fault !== null) return fault;
-  await proveOnlySignatureAdded(unsigned, signed);
-  return null;
+  // Several signatures were added one after another: the proof is about one.
+  if (fault === null && signaturesOf(signed).length === 1) await proveOnlySignatureAdded(unsigned, signed);
+  return fault;
 }
 
 /** Removes the signature; the unsigned file must come out, or one of the forms that it may have had. */

@@ -1,3 +1,4 @@
+import { readPeContent } from '../../src/engine/formats/pe/image-data.ts';
 import type { SignableFile } from '../../src/engine/formats/signable-file.ts';
 import { schemeOf } from '../../src/engine/authenticode/scheme-of.ts';
 import type { SignOptions } from '../../src/engine/authenticode/sign.ts';
@@ -9,7 +10,9 @@ export type SigningRun = Pick<SignOptions, 'signingTime' | 'containerTime' | 'pa
  * By format: reads from a signed file what signing puts there beside the signature, such as the modification time of an
  * MSI's root folder. A format without an entry has nothing of the kind.
  */
-const READERS: Readonly<Record<string, (signed: SignableFile) => Promise<Partial<SigningRun>>>> = {};
+const READERS: Readonly<Record<string, (signed: SignableFile) => Promise<Partial<SigningRun>>>> = {
+  pe: hasPageHashes,
+};
 
 /** What is to be given to `signProgram` so that it repeats the run that signed this file. */
 export async function signingRunOf(signed: SignableFile): Promise<Partial<SigningRun>> {
@@ -22,4 +25,12 @@ export async function signingRunOf(signed: SignableFile): Promise<Partial<Signin
     ...(description.url !== null && { url: description.url }),
     ...(await READERS[signed.format]?.(signed)),
   };
+}
+
+function hasPageHashes(signed: SignableFile): Promise<Partial<SigningRun>> {
+  const { signatures, source } = signed;
+  const tables = signatures
+    .slice(0, 1)
+    .flatMap((der) => readPeContent(schemeOf(signed).read(der, source.name).content, source.name).pageHashes);
+  return Promise.resolve({ pageHashes: tables.length > 0 });
 }

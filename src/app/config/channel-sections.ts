@@ -14,6 +14,7 @@ const signingShape = {
   files: z.array(glob).min(1, 'must name at least one pattern'),
   alreadySigned: z.enum(['keep', 'replace', 'append', 'reject']),
   others: z.enum(['checksum', 'reject']),
+  pageHashes: z.boolean('must be true or false'),
   timestamp: timestampAuthorities,
   timestampTimeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 15s'),
   roots: path.optional(),
@@ -41,6 +42,7 @@ export const signing = z
     files: signingShape.files.default([...DEFAULT_FILES]),
     alreadySigned: signingShape.alreadySigned.default('keep'),
     others: signingShape.others.default('reject'),
+    pageHashes: signingShape.pageHashes.default(false),
     timestampTimeout: signingShape.timestampTimeout.default(15_000),
   })
   .superRefine((value, context) => requireOneKey(value, context))

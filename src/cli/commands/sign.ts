@@ -45,6 +45,7 @@ interface SignCommandOptions extends CommonOptions {
   readonly alreadySigned: AlreadySigned;
   readonly name?: string;
   readonly url?: string;
+  readonly pageHashes?: boolean;
   readonly files?: string[];
   readonly json?: boolean;
 }
@@ -152,6 +153,7 @@ async function signingOptions(key: SigningKey, options: SignCommandOptions): Pro
     ...timestamps,
     name: options.name,
     url: options.url,
+    pageHashes: options.pageHashes,
     alreadySigned: options.alreadySigned,
     ...filesToSign(options),
     limits: DEFAULT_LIMITS,
@@ -193,6 +195,7 @@ const FLAGS: ReadonlyMap<string, string> = new Map(
     passphraseFile: '--passphrase-file',
     files: '--files',
     alreadySigned: '--already-signed',
+    pageHashes: '--page-hashes',
     timestampRoots: '--timestamp-ca',
   }),
 );

@@ -100,9 +100,12 @@ class SignatureVerifier {
       });
   }
 
-  async fileDigest({ hash, digest }: ProfiledSignature): Promise<StepResult<true>> {
+  async fileDigest({ hash, digest, signature }: ProfiledSignature): Promise<StepResult<true>> {
     const actual = await this.file.digest(hash);
-    if (actual.equals(digest)) return passed(`the file has the ${hash} digest that was signed`);
+    if (actual.equals(digest)) {
+      const more = await this.file.requireStated?.(signature.content, this.what);
+      return passed(`the file has the ${hash} digest${more ? ` and the ${more}` : ''} that was signed`);
+    }
     throw invalid(
       'file-digest-differs',
       `${this.what}: it signs ${hash} ${digest.toString('hex')}, the file has ${actual.toString('hex')}`,

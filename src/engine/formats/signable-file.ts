@@ -97,6 +97,11 @@ export interface SignableFile {
    * this format cannot sign such content.
    */
   readContent(content: SignedContent, signerHash: KnownDigest, what: string): FileDigest;
+  /**
+   * Checks what the content of a signature states about the file beside the digest; left out if it never states more.
+   * Throws if it is wrong; returns what was checked, to complete "the file has the digest and the …", or null if it states nothing more.
+   */
+  requireStated?(content: SignedContent, what: string): Promise<string | null>;
   /** The file with this signature in place of any that it carries. */
   embed(signature: Buffer, options?: EmbedOptions): Promise<PatchedSource>;
   /**

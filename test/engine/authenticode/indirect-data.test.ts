@@ -8,8 +8,9 @@ import {
   requireDigestLength,
   type IndirectData,
 } from '../../../src/engine/authenticode/indirect-data.ts';
-import { peImageData } from '../../../src/engine/formats/pe/image-data.ts';
+import { peImageData as imageData } from '../../../src/engine/formats/pe/image-data.ts';
 
+const peImageData = imageData(null);
 const DIGEST = Buffer.alloc(32, 0xd1);
 const made = (hash: DigestName = 'sha256', digest = DIGEST): Buffer =>
   buildIndirectData({ ...peImageData, hash, digest }).der;
@@ -28,11 +29,10 @@ const content = (algorithm: Buffer, digest: Buffer, ...more: Buffer[]): Buffer =
 const SHA256 = seq(oid(OID.sha256), NULL);
 
 describe('SpcIndirectDataContent', () => {
-  it('has the bytes that osslsigncode writes (pe-file.test.ts compares them live)', () => {
-    const obsolete = Buffer.from('<<<Obsolete>>>', 'utf16le').swap16().toString('hex');
-    const image = `30 34  06 0a 2b06010401823702010f  30 26  03 02 0780  a0 20 a2 1e 80 1c ${obsolete}`;
+  it('has the bytes that signtool writes', () => {
+    const image = '30 17  06 0a 2b06010401823702010f  30 09  03 01 00  a0 04 a2 02 80 00';
     const digest = `30 31  30 0d 06 09 608648016503040201 05 00  04 20 ${DIGEST.toString('hex')}`;
-    assert.equal(made().toString('hex'), `30 69 ${image} ${digest}`.replaceAll(' ', ''));
+    assert.equal(made().toString('hex'), `30 4c ${image} ${digest}`.replaceAll(' ', ''));
   });
 
   it('is parsed as it was built, with every digest', () => {

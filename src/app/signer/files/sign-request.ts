@@ -47,6 +47,7 @@ function optionsFor(
     timestamper: channel.timestamper,
     name: signing.name,
     url: signing.url,
+    pageHashes: signing.pageHashes,
     alreadySigned: signing.alreadySigned,
     acceptOthers: signing.others === 'checksum',
     roots: channel.roots,

@@ -12,10 +12,18 @@ import {
   readCertificateTable,
   type CertificateTable,
 } from './certificate-table.ts';
-import type { FileDigest, FileFormat, Finding, SignableFile, SignedContent } from '../signable-file.ts';
+import type {
+  ContentOptions,
+  FileDigest,
+  FileFormat,
+  Finding,
+  SignableFile,
+  SignedContent,
+} from '../signable-file.ts';
 import { readWithoutFile } from '../../authenticode/signature-without-file.ts';
 import { buildIndirectData } from '../../authenticode/indirect-data.ts';
 import { peImageData, readPeContent } from './image-data.ts';
+import { hashPages, verifyPageHashes } from './page-hashes.ts';
 import { looksLikePe, readLayout, type PeLayout } from './pe-layout.ts';
 import { requireSameBody } from './same-content.ts';
 
@@ -122,12 +130,24 @@ export class PeFile implements SignableFile {
       );
   }
 
-  contentToSign(hash: DigestName, digest: Buffer): SignedContent {
-    return buildIndirectData({ ...peImageData, hash, digest });
+  async contentToSign(
+    hash: DigestName,
+    digest: Buffer,
+    { pageHashes = false }: ContentOptions = {},
+  ): Promise<SignedContent> {
+    const table = pageHashes ? await hashPages(this) : null;
+    return buildIndirectData({ ...peImageData(table), hash, digest });
   }
 
   readContent(content: SignedContent, _signerHash: KnownDigest, what: string): FileDigest {
     return readPeContent(content, what);
+  }
+
+  /** Checks the page hashes that some signatures state beside the digest; throws `page-hashes-…`. */
+  async requireStated(content: SignedContent, what: string): Promise<string | null> {
+    const { pageHashes } = readPeContent(content, what);
+    for (const table of pageHashes) await verifyPageHashes(this, table, what);
+    return pageHashes.length === 0 ? null : `page hashes (${pageHashes.map(({ hash }) => hash).join(', ')})`;
   }
 
   requireSameContent(original: SignableFile): Promise<void> {

@@ -17,6 +17,10 @@ export interface PeLayout {
   readonly checksumAt: number;
   /** The data directory's fifth entry, eight bytes: the certificate table's file offset and size. */
   readonly directoryAt: number;
+  /** Alignment of sections in memory: the size of a page, or more, or less for some drivers. */
+  readonly sectionAlignment: number;
+  /** The optional header's SizeOfHeaders. */
+  readonly sizeOfHeaders: number;
   /** End of all headers, the section table among them. */
   readonly headersEnd: number;
   /** Sections that have bytes in the file, in the order of their headers. */
@@ -59,7 +63,7 @@ export async function readLayout(source: ByteSource): Promise<PeLayout> {
   const file = await readHeader(source, headerAt, FILE_HEADER);
   const optionalAt = headerAt + FILE_HEADER;
   const optional = await readHeader(source, optionalAt, file.readUInt16LE(20));
-  const { efi, directoriesAt, sizeOfHeaders } = readOptionalHeader(optional, source.name);
+  const { efi, directoriesAt, sizeOfHeaders, sectionAlignment } = readOptionalHeader(optional, source.name);
   const sectionTable = await readHeader(
     source,
     optionalAt + optional.length,
@@ -75,6 +79,8 @@ export async function readLayout(source: ByteSource): Promise<PeLayout> {
     efi,
     checksumAt: optionalAt + 64,
     directoryAt: optionalAt + entry,
+    sectionAlignment,
+    sizeOfHeaders,
     headersEnd,
     sections,
     bodyEnd: table?.start ?? source.size,
@@ -110,6 +116,7 @@ interface OptionalHeader {
   /** Offset of the data directories in the optional header. */
   directoriesAt: number;
   sizeOfHeaders: number;
+  sectionAlignment: number;
 }
 
 function readOptionalHeader(header: Buffer, name: string): OptionalHeader {
@@ -135,7 +142,8 @@ function readOptionalHeader(header: Buffer, name: string): OptionalHeader {
       `${name}: ${directories} data directories do not fit its optional header of ${header.length} bytes`,
     );
   const efi = EFI_SUBSYSTEMS.has(header.readUInt16LE(68));
-  return { efi, directoriesAt, sizeOfHeaders: header.readUInt32LE(60) };
+  const [sectionAlignment, sizeOfHeaders] = [header.readUInt32LE(32), header.readUInt32LE(60)];
+  return { efi, directoriesAt, sizeOfHeaders, sectionAlignment };
 }
 
 /** The certificate table must follow everything else and end the file, or bytes could be hidden around it. */

@@ -66,8 +66,10 @@ describe('a PE file, compared with osslsigncode', () => {
     assert.ok(signed.signatures[0]);
     const digest = await unsigned.digest(hash);
     assert.deepEqual(await signed.digest(hash), digest);
-    const content = parseSignedData(signed.signatures[0], 'theirs').content;
-    assert.deepEqual(unsigned.contentToSign(hash, digest).der, content?.raw);
+    const { content, contentType } = parseSignedData(signed.signatures[0], 'theirs');
+    const theirContent = { type: contentType, der: content?.raw ?? assert.fail() };
+    const stated = unsigned.readContent(theirContent, hash, 'theirs');
+    assert.deepEqual([stated.hash, stated.digest], [hash, digest]);
     assert.deepEqual(signed.unauthenticatedData, []);
     assert.ok((await bytesOf(await unsigned.embed(signed.signatures[0]))).equals(theirs), 'embedded');
     assert.ok((await bytesOf(await signed.embed(signed.signatures[0]))).equals(theirs), 'embedded again');
