@@ -192,6 +192,7 @@ describe('error codes', () => {
 /** Words in code spans that look like codes but are not. */
 const NO_CODES: ReadonlySet<string> = new Set([
   ...kinds,
+  'nuget-author',
   'ssh-keygen',
   'pkcs11-tool',
   'ssh-agent',
@@ -199,7 +200,6 @@ const NO_CODES: ReadonlySet<string> = new Set([
   'ssh-add',
   'git-shell',
   'no-touch-required',
-  'script-host',
 ]);
 
 describe('the exit status', () => {

@@ -1,6 +1,9 @@
 import { readPeContent } from '../../src/engine/formats/pe/image-data.ts';
 import type { SignableFile } from '../../src/engine/formats/signable-file.ts';
 import { schemeOf } from '../../src/engine/authenticode/scheme-of.ts';
+import { dosTimeOf, timeOfDos } from '../../src/lib/zip/edit-entries.ts';
+import { DEFAULT_LIMITS } from '../../src/lib/zip/limits.ts';
+import { readArchive } from '../../src/lib/zip/read-zip.ts';
 import type { SignOptions } from '../../src/engine/authenticode/sign.ts';
 
 /** Times, ids and choices of the run that signed a file, with which another run gives the same bytes. */
@@ -12,6 +15,11 @@ export type SigningRun = Pick<SignOptions, 'signingTime' | 'containerTime' | 'pa
  */
 const READERS: Readonly<Record<string, (signed: SignableFile) => Promise<Partial<SigningRun>>>> = {
   pe: hasPageHashes,
+  nuget: async ({ source }) => {
+    const { entries } = await readArchive(source, DEFAULT_LIMITS);
+    const entry = entries.find(({ path }) => path === '.signature.p7s');
+    return { containerTime: entry && timeOfDos(dosTimeOf(entry)) };
+  },
 };
 
 /** What is to be given to `signProgram` so that it repeats the run that signed this file. */

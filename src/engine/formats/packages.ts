@@ -21,7 +21,6 @@ const PACKAGES: readonly { readonly what: string; readonly has: RegExp }[] = [
     what: 'an APPX or MSIX package',
     has: /^(?:appxblockmap\.xml|appxsignature\.p7x|appxmetadata\/(?:appxbundlemanifest\.xml|codeintegrity\.cat))$/,
   },
-  { what: 'a signed NuGet package', has: /^\.signature\.p7s$/ },
   // JAR File Specification, "Signed JAR File"; APK signature scheme v1; Firefox's extensions too.
   {
     what: 'a signed JAR or APK package',

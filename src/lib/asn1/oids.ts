@@ -27,11 +27,15 @@ export const OID = {
   // Microsoft's wintrust.h: SPC_PE_IMAGE_PAGE_HASHES_V1 (SHA-1) and _V2 (SHA-256)
   spcPageHashesV1: '1.3.6.1.4.1.311.2.3.1',
   spcPageHashesV2: '1.3.6.1.4.1.311.2.3.2',
-  // Microsoft, in files that signtool signed: which subject interface package knows the file
-  spcSipInfo: '1.3.6.1.4.1.311.2.1.30',
   // Microsoft: an RFC 3161 token as unsigned attribute
   spcTimestampToken: '1.3.6.1.4.1.311.3.3.1',
   lifetimeSigning: '1.3.6.1.4.1.311.10.3.13',
+  // NuGet, "Package Signatures Technical Specification", with attributes of RFC 5126 and RFC 3161 appendix A
+  commitmentType: '1.2.840.113549.1.9.16.2.16',
+  proofOfOrigin: '1.2.840.113549.1.9.16.6.1',
+  proofOfReceipt: '1.2.840.113549.1.9.16.6.2',
+  timestampToken: '1.2.840.113549.1.9.16.2.14',
+  nugetServiceIndex: '1.3.6.1.4.1.311.84.2.1.1.1',
   // CA/Browser Forum: reserved certificate policies for code signing
   codeSigningPolicy: '2.23.140.1.4.1',
   extendedValidation: '2.23.140.1.3',

@@ -57,7 +57,6 @@ describe('a package is refused by its entries, whatever its name', () => {
     [/an APPX or MSIX package/, '[Content_Types].xml', 'AppxManifest.xml'],
     [/an APPX or MSIX package/, 'AppxMetadata/AppxBundleManifest.xml'],
     [/an APPX or MSIX package/, 'AppxMetadata/CodeIntegrity.cat'],
-    [/a signed NuGet package/, 'Product.nuspec', '.signature.p7s'],
     [/a signed VSIX package/, 'extension.vsixmanifest', 'package/services/digital-signature/origin.psdor'],
     [/a signed VSIX package/, 'signatures/one.psdsxs'],
     [/a signed VSIX package/, '_xmlsignatures/origin.sigs'],
@@ -108,7 +107,7 @@ describe('a package is refused by its name if its entries do not show it', () =>
 describe('a zip that a changed program does not break is a zip of programs', () => {
   const plain: [name: string, ...names: string[]][] = [
     ['product.jar', 'META-INF/MANIFEST.MF'],
-    ['product.nupkg', 'Product.nuspec', '[Content_Types].xml', '_rels/.rels'],
+    ['product.nupkg', 'sub/Product.nuspec', '[Content_Types].xml', '_rels/.rels'],
     ['product.vsix', 'extension.vsixmanifest', '[Content_Types].xml'],
     ['product.apk', 'AndroidManifest.xml', 'classes.dex'],
     ['layout.zip', 'AppxManifest.xml'],

@@ -1,0 +1,21 @@
+import { isZip } from '../../../lib/zip/end-of-central-directory.ts';
+import { packageMarks } from '../package-marks.ts';
+import type { FileFormat } from '../signable-file.ts';
+import { requireRoom } from './size.ts';
+
+/** Recognised by its directory: a manifest beside the content types, or a signature. */
+export const nuget: FileFormat = {
+  name: 'nuget',
+  description: 'NuGet packages: .nupkg and .snupkg, zips with a .nuspec and [Content_Types].xml',
+  extensions: ['nupkg', 'snupkg'],
+  isZip: true,
+  looksLike: (head) => isZip(head),
+  confirm: async (source) => {
+    const marks = await packageMarks(source);
+    if (marks.has('.signature.p7s')) return true;
+    return marks.has('[content_types].xml') && [...marks].some((name) => name.endsWith('.nuspec'));
+  },
+  requireSize: requireRoom,
+  open: async (source) => (await import('./nuget-file.ts')).openNuGet(source),
+  readDetached: async (kept, what) => (await import('./nuget-file.ts')).readDetached(kept, what),
+};
