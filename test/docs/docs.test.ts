@@ -200,6 +200,7 @@ const NO_CODES: ReadonlySet<string> = new Set([
   'ssh-add',
   'git-shell',
   'no-touch-required',
+  'script-host',
 ]);
 
 describe('the exit status', () => {

@@ -1,7 +1,7 @@
 import { invalid } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import { readWithoutFile } from '../authenticode/signature-without-file.ts';
-import { extensionOf } from '../formats/program-names.ts';
+import { extensionOf } from '../formats/file-extension.ts';
 import { FORMATS } from '../formats/registry.ts';
 import type { FileFormat, SignableFile, SignatureWithoutFile } from '../formats/signable-file.ts';
 

@@ -1,6 +1,6 @@
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { mayBeProgram, mayBeZip } from '../formats/program-names.ts';
-import { fileKindOf } from '../formats/recognize.ts';
+import { fileKindOf, formatByName } from '../formats/recognize.ts';
 import type { PathFilter } from './globs.ts';
 
 /**
@@ -13,7 +13,8 @@ export const isOtherFile = (path: string, name: string, isOurs: PathFilter): Pro
     path,
     async (source) => {
       if (source.size === 0 || isOurs(name) || mayBeProgram(name) || mayBeZip(name)) return false;
-      return (await fileKindOf(source)) === null;
+      // A script counts as a program only if the patterns name it.
+      return (await fileKindOf(source)) === null || formatByName(name) !== undefined;
     },
     name,
   );

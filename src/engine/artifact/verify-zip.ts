@@ -2,13 +2,14 @@ import type { Archive } from '../../lib/zip/read-zip.ts';
 import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
 import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import { pathsOf } from '../../lib/zip/entry-paths.ts';
-import { HEAD_SIZE, isAppleDouble, recognize, recognizeHead } from '../formats/recognize.ts';
+import { isAppleDouble, recognize, recognizeHead } from '../formats/recognize.ts';
 import { mayBeProgram } from '../formats/program-names.ts';
 import type { VerifyOptions } from '../authenticode/verify.ts';
 import { invalid, type SignpipeError, isInvalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { isOurs, type PathFilter } from './globs.ts';
 import { readZip } from '../formats/packages.ts';
+import { headSizeOf, mayBeSignedScript } from './signed-scripts.ts';
 import { Spool } from './unpacked-programs.ts';
 import { verifyAmongOthers, type ProgramReport } from './verify-program.ts';
 
@@ -93,15 +94,29 @@ async function reportOn(each: EntryToVerify, options: VerifyFileOptions): Promis
   // The target of a link is judged under its own name.
   if (entry.directory || (entry.symlink && meant !== true)) return null;
   try {
-    const head = await archive.head(entry, HEAD_SIZE);
+    const head = await archive.head(entry, headSizeOf(entry));
     const kind = recognizeHead(head, entry.path);
     if (kind === 'program' || kind === 'unsure') return await verifyEntry(each, options);
+    if (kind === 'named') return await reportOnScript(each, head, options);
     if (meant === true && !isAppleDouble(entry.path, head)) throw notAProgram(each);
     return kind === 'zip' ? { nested: entry.path } : null;
   } catch (error) {
     if (!isInvalid(error)) throw error;
     return unreadEntry(each, error);
   }
+}
+
+/** Scripts are everywhere and usually not signed: one without a signature is reported only if the patterns name it. */
+async function reportOnScript(
+  each: EntryToVerify,
+  head: Buffer,
+  options: VerifyFileOptions,
+): Promise<EntryReport> {
+  const { archive, entry, meant } = each;
+  if (meant === true) return isAppleDouble(entry.path, head) ? null : verifyEntry(each, options);
+  if (!(await mayBeSignedScript(archive, entry, head))) return null;
+  const report = await verifyEntry(each, options);
+  return report && 'program' in report && report.program.status === 'unsigned' ? null : report;
 }
 
 /** Verifies every program in a zip, also those of others. Throws if the zip itself is broken. */

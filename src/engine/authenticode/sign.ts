@@ -144,7 +144,9 @@ function requirePermitted(
   if (existing === 'append' && !canNest)
     throw notAllowed(
       'append-would-lose',
-      `${source.name}: it holds several signatures side by side, and appending to one would lose the others`,
+      signatures.length > 1
+        ? `${source.name}: it holds several signatures side by side, and appending to one would lose the others`
+        : `${source.name}: a second signature cannot be added to a file of this kind`,
       { hint: 'leave it as it is, or replace all of its signatures' },
     );
 }

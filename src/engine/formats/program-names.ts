@@ -1,3 +1,4 @@
+import { extensionOf } from './file-extension.ts';
 import { FORMATS } from './registry.ts';
 
 /*
@@ -25,16 +26,6 @@ const patternFor = (extension: string): string => `**/*.${extension}`;
  * an upgrade must not sign what was left alone before.
  */
 export const DEFAULT_FILES: readonly string[] = ['exe', 'dll'].map(patternFor);
-
-/** The extension, without the trailing dots and spaces that Windows ignores. */
-export const extensionOf = (path: string): string | undefined =>
-  /\.([^./\\]+)$/.exec(path.slice(0, endOfName(path)))?.[1]?.toLowerCase();
-
-function endOfName(path: string): number {
-  let end = path.length;
-  while (end > 0 && (path[end - 1] === '.' || path[end - 1] === ' ')) end -= 1;
-  return end;
-}
 
 /** Whether a file may be a program that Windows runs or loads, by its name alone. */
 export const mayBeProgram = (path: string): boolean => PROGRAM_EXTENSIONS.has(extensionOf(path) ?? '');

@@ -2,7 +2,8 @@ import { isZip, isZipSource } from '../../lib/zip/end-of-central-directory.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { pe } from './pe/pe-file.ts';
-import { extensionOf, mayBeZip } from './program-names.ts';
+import { extensionOf } from './file-extension.ts';
+import { mayBeZip } from './program-names.ts';
 import { FORMATS } from './registry.ts';
 import type { FileFormat, SignableFile } from './signable-file.ts';
 
@@ -57,22 +58,32 @@ async function kindOf(format: FileFormat | undefined, source: ByteSource): Promi
 
 /**
  * Recognises an entry of a zip by its first `HEAD_SIZE` bytes and its path; see `recognize`. `unsure` if all of the entry
- * has to be read to know.
+ * has to be read to know, `named` if only its name says that it is a program.
  */
-export function recognizeHead(head: Buffer, path: string): FileKind | 'unsure' | null {
+export function recognizeHead(head: Buffer, path: string): FileKind | 'unsure' | 'named' | null {
   const formats = FORMATS.filter((format) => format.looksLike(head, path));
-  if (formats.some((format) => !format.confirm)) return 'program';
-  if (formats.length > 0) return 'unsure';
-  return isZip(head) ? 'zip' : null;
+  const marked = formats.filter((format) => !format.byName);
+  if (marked.some((format) => !format.confirm)) return 'program';
+  if (marked.length > 0) return 'unsure';
+  if (isZip(head)) return 'zip';
+  return formats.length > 0 ? 'named' : null;
 }
+
+const NOTHING = Buffer.alloc(0);
+
+/** The format of files without marks that a path names, if there is one. */
+export const formatByName = (path: string): FileFormat | undefined =>
+  FORMATS.find((format) => format.byName && format.looksLike(NOTHING, path));
 
 /**
  * Recognises a file; see `recognize`. A program that is no zip and whose name ends in `.zip`, `.jar` or the like throws
  * `zip-is-program`: unpackers look for a zip at a file's end, so it could be both, and its content would seem signed.
+ * A zip with the name of a script throws `script-is-zip`.
  */
 export async function fileKindOf(source: ByteSource): Promise<FileKind | null> {
   const format = await formatOf(source);
   const kind = await kindOf(format, source);
+  if (kind === 'zip') requireNoScriptName(source.name);
   if (kind !== 'program' || format?.isZip || !mayBeZip(source.name)) return kind;
   throw invalid(
     'zip-is-program',
@@ -86,6 +97,14 @@ export async function fileKindOf(source: ByteSource): Promise<FileKind | null> {
 /** Whether the files of a format, by its name, have no marks, so that only their names tell them. */
 export const isRecognizedByName = (format: string): boolean =>
   FORMATS.some(({ name, byName }) => name === format && byName === true);
+
+/** Windows would run the file as a script, which would seem to be signed by the programs in the zip. */
+function requireNoScriptName(name: string): void {
+  if (!formatByName(name)) return;
+  throw invalid('script-is-zip', `${name}: its name says script, but it is a zip, or has one at its end`, {
+    hint: 'give a zip the name of a zip; a script cannot carry an archive',
+  });
+}
 
 /** First bytes of an AppleDouble file (RFC 1740 appendix B). */
 const APPLE_DOUBLE = Buffer.from('00051607', 'hex');

@@ -153,6 +153,11 @@ export interface FileFormat {
    * not signed: in a zip, one without a signature counts as a program only if the patterns name it.
    */
   readonly byName?: true;
+  /**
+   * For a format with `byName`: byte strings of which every signed file holds one, so that signed ones are found among
+   * thousands without being opened.
+   */
+  readonly signatureMarks?: readonly Buffer[];
   /** Whether its files are zips, which any unpacker may open: their name may then say so. */
   readonly isZip?: true;
   /** Recognises a file by its first bytes, or by its name if the content of the format has no marks. */

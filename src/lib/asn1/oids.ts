@@ -27,6 +27,8 @@ export const OID = {
   // Microsoft's wintrust.h: SPC_PE_IMAGE_PAGE_HASHES_V1 (SHA-1) and _V2 (SHA-256)
   spcPageHashesV1: '1.3.6.1.4.1.311.2.3.1',
   spcPageHashesV2: '1.3.6.1.4.1.311.2.3.2',
+  // Microsoft, in files that signtool signed: which subject interface package knows the file
+  spcSipInfo: '1.3.6.1.4.1.311.2.1.30',
   // Microsoft: an RFC 3161 token as unsigned attribute
   spcTimestampToken: '1.3.6.1.4.1.311.3.3.1',
   lifetimeSigning: '1.3.6.1.4.1.311.10.3.13',

@@ -81,7 +81,7 @@ function readContentInfo(der: Der, what: string): SignedData {
   const wrapped = info.next(context(0));
   info.end();
   const reader = DerReader.of(wrapped.body, what);
-  const version = readSmallInteger(reader.next(), what);
+  const version = readSmallInteger(reader.next(TAG.integer), what);
   const digestAlgorithms = children(reader.next(TAG.set), what).map((each) => readAlgorithm(each, what));
   const { contentType, content } = readEncapsulated(reader.next(TAG.sequence), what);
   const certificates = readCertificates(reader.optional(context(0)), what);
@@ -133,7 +133,7 @@ export const parseSignerInfo = (der: Buffer, what: string): SignerInfo =>
 
 function readSigner(der: Der, what: string): SignerInfo {
   const reader = new DerReader(der, what);
-  const version = readSmallInteger(reader.next(), what);
+  const version = readSmallInteger(reader.next(TAG.integer), what);
   const subjectKeyIdentifier = reader.optional(contextPrimitive(0))?.body ?? null;
   const name = subjectKeyIdentifier ? null : readIssuerAndSerial(reader.next(), what);
   const digestAlgorithm = readAlgorithm(reader.next(), what);

@@ -1,0 +1,32 @@
+import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
+import { extensionOf } from '../file-extension.ts';
+import type { FileFormat, SignableFile } from '../signable-file.ts';
+import type { BlockStyle } from './block-style.ts';
+import { requireScriptSize } from './script-size.ts';
+
+interface ScriptFormat {
+  readonly name: string;
+  readonly description: string;
+  /** The block of each extension. */
+  readonly styles: ReadonlyMap<string, BlockStyle>;
+  readonly open: (source: ByteSource) => Promise<SignableFile>;
+}
+
+/** A text in each encoding that a script can have. */
+const inEachEncoding = (text: string): Buffer[] => [
+  Buffer.from(text, 'latin1'),
+  Buffer.from(text, 'utf16le'),
+  Buffer.from(text, 'utf16le').swap16(),
+];
+
+/** Recognition of scripts, which have no marks: only their name says which program runs them. */
+export const scriptFormat = ({ name, description, styles, open }: ScriptFormat): FileFormat => ({
+  name,
+  description,
+  extensions: [...styles.keys()],
+  byName: true,
+  looksLike: (_head, fileName) => styles.has(extensionOf(fileName) ?? ''),
+  signatureMarks: [...new Set([...styles.values()].map(({ mark }) => mark))].flatMap(inEachEncoding),
+  requireSize: requireScriptSize,
+  open,
+});
