@@ -186,8 +186,9 @@ const OTHER_WORDS: ReadonlySet<string> = new Set(
   module-name module-path opensc-pkcs11 p11-kit-proxy pin-source slot-description slot-id slot-manufacturer x-environment x-sessions x-timeout valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing courier-state
   content-length content-type digest-strength draft-2020-12 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384
   ecdsa-sha2-nistp521 file-digest for-each-ref gpgsig-sha256 half-open ieee-p1363 in-place index-pack key-id lost-race ls-remote
-  merge-base no-referrer no-touch-required nuget-author operation-location proxy-authorization proxy-from-env node-cron node-forge p-retry pre-receive require-signed not-opened retry-after rev-list
-  rev-parse rsa-pss rsa-sha2-256 rsa-sha2-512 script-host signed-attributes signer-state signpipe-doctor
+  merge-base no-referrer no-touch-required nuget-author operation-location proxy-authorization proxy-from-env node-cron
+  node-forge p-retry pre-receive retry-after rev-list rev-parse rsa-pss rsa-sha2-256 rsa-sha2-512 signed-attributes signer-state
+  signpipe-doctor script-host require-signed not-opened
   signpipe-doctor-looks-for-nothing simple-git ssh-ed25519 ssh-rsa ssh2-sftp-client timeline-title timestamp-chain
   unsigned-parts update-ref user-agent utf-16le utf-8 verify-required`.split(/\s+/),
 );
