@@ -12,6 +12,8 @@ const TOOLS: Readonly<Record<string, string>> = {
   sshd: 'openssh-server',
   osslsigncode: 'osslsigncode',
   sbverify: 'sbsigntool',
+  cabextract: 'cabextract',
+  gcab: 'gcab',
   openssl: 'openssl',
   git: 'git',
   zip: 'zip',

@@ -28,6 +28,8 @@ const COMPRESSIONS: readonly Compression[] = ['stored', 'MSZIP', 'Quantum', 'LZX
 export interface CabinetFolder {
   /** The offset of its first data block. */
   readonly dataAt: number;
+  /** The offset that its data does not pass: where the data of another folder begins, or the cabinet ends. */
+  readonly dataLimit: number;
   readonly blockCount: number;
   readonly compression: Compression;
   /** In file order. */
@@ -37,6 +39,8 @@ export interface CabinetFolder {
 export interface CabinetMember {
   /** As it is in the cabinet, decoded: UTF-8 if its attribute says so, else Latin-1. */
   readonly name: string;
+  /** Other forms that readers decode from the same bytes. */
+  readonly otherNames: readonly string[];
   readonly size: number;
   /** The offset of its first byte in the uncompressed folder. */
   readonly offset: number;
@@ -59,7 +63,7 @@ export interface Cabinet {
   readonly filesEnd: number;
 }
 
-type FolderEntry = Omit<CabinetFolder, 'members'>;
+type FolderEntry = Omit<CabinetFolder, 'members' | 'dataLimit'>;
 
 /** Reads all tables of a cabinet, every byte of them; throws `cab-corrupt`. */
 export async function openCabinet(source: ByteSource): Promise<Cabinet> {
@@ -71,8 +75,26 @@ export async function openCabinet(source: ByteSource): Promise<Cabinet> {
     throw corruptCabinet(source.name, 'a folder has its data outside of the part for data');
   const byFolder = entries.map((): CabinetMember[] => []);
   for (const member of members) byFolder[member.folder]?.push(member);
-  const folders = entries.map((entry, index) => ({ ...entry, members: byFolder[index] ?? [] }));
+  const limits = dataLimits(entries, header.size);
+  const folders = entries.map((entry, index) => ({
+    ...entry,
+    dataLimit: limits[index] ?? header.size,
+    members: byFolder[index] ?? [],
+  }));
   return { source, header, folders, members, filesEnd: end };
+}
+
+/** Where the data of each folder has to end. Of folders that begin at one place, only the last may have data. */
+function dataLimits(folders: readonly FolderEntry[], size: number): number[] {
+  const order = folders.map((_, index) => index);
+  const dataAt = (index: number): number => folders[index]?.dataAt ?? size;
+  order.sort((a, b) => dataAt(a) - dataAt(b) || a - b);
+  const limits: number[] = [];
+  for (const [place, index] of order.entries()) {
+    const next = order[place + 1];
+    limits[index] = next === undefined ? size : dataAt(next);
+  }
+  return limits;
 }
 
 async function readFolders(source: ByteSource, header: CabinetHeader): Promise<FolderEntry[]> {
@@ -124,7 +146,7 @@ function readMember(
   entryAt: number,
   { source, header, folders }: { source: ByteSource; header: CabinetHeader; folders: readonly FolderEntry[] },
 ): CabinetMember {
-  const name = memberName(entry, source.name);
+  const { name, otherNames } = memberName(entry, source.name);
   const index = entry.readUInt16LE(8);
   const folder = folderOf(index, header);
   const blocks = folders[folder]?.blockCount;
@@ -134,7 +156,7 @@ function readMember(
   const continued = index >= FIRST_CONTINUED;
   if (!continued && offset + size > blocks * BLOCK_SIZE)
     throw corruptCabinet(source.name, `"${name}" runs past the end of its folder`);
-  return { name, size, offset, folder, continued, entryAt };
+  return { name, otherNames, size, offset, folder, continued, entryAt };
 }
 
 /** The index of a member's folder; -1 if there is no such neighbour that it could continue in. */
@@ -147,14 +169,25 @@ function folderOf(index: number, { flags, folderCount }: CabinetHeader): number 
   return CONTINUED_FROM_PREVIOUS.includes(index) ? 0 : folderCount - 1;
 }
 
-function memberName(entry: Buffer, cabinet: string): string {
+/** A name without the attribute for UTF-8 is in the code page of the machine that unpacks it. */
+function memberName(entry: Buffer, cabinet: string): Pick<CabinetMember, 'name' | 'otherNames'> {
   const bytes = entry.subarray(FILE_ENTRY);
   if (bytes.length === 0 || bytes.length > LONGEST_NAME)
     throw corruptCabinet(cabinet, `a name of ${bytes.length} bytes`);
-  if ((entry.readUInt16LE(14) & NAME_IS_UTF8) === 0) return bytes.toString('latin1');
+  const utf8 = decodeUtf8(bytes);
+  if ((entry.readUInt16LE(14) & NAME_IS_UTF8) === 0) {
+    const name = bytes.toString('latin1');
+    return { name, otherNames: utf8 === null || utf8 === name ? [] : [utf8] };
+  }
+  if (utf8 === null)
+    throw corruptCabinet(cabinet, 'a name that is not the UTF-8 which its attribute announces');
+  return { name: utf8, otherNames: [] };
+}
+
+function decodeUtf8(bytes: Buffer): string | null {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw corruptCabinet(cabinet, 'a name that is not the UTF-8 which its attribute announces');
+    return null;
   }
 }

@@ -5,6 +5,8 @@ import { hashRanges } from '../../../lib/bytes/hash-and-compare.ts';
 import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import { openCabinet, type Cabinet } from '../../../lib/cabinet/cabinet.ts';
 import { invalid } from '../../../lib/errors.ts';
+import type { ArchiveLimits } from '../../../lib/zip/limits.ts';
+import type { Container } from '../container.ts';
 import type { FileDigest, Finding, SignableFile, SignedContent } from '../signable-file.ts';
 import { buildCabContent, readCabContent } from './cab-content.ts';
 import { requireSignableCab } from './cab-rules.ts';
@@ -127,6 +129,17 @@ export class CabFile implements SignableFile {
       );
     const { fixed, folders } = withoutArea(this.head);
     return PatchedSource.of(source, [fixed, names, folders, { start: filesAt, end: size }]);
+  }
+
+  async container(limits: ArchiveLimits): Promise<Container | null> {
+    if (this.cabinet.members.length === 0) return null;
+    const { openCabinetContainer } = await import('./cabinet-container.ts');
+    const usual = !this.cabinet.header.reserve || this.area?.usual;
+    return openCabinetContainer(
+      this.cabinet,
+      limits,
+      usual ? null : 'is in a cabinet with reserved areas of its own',
+    );
   }
 
   async requireSameContent(original: SignableFile): Promise<void> {
