@@ -65,7 +65,7 @@ function addedSignature(
   const added =
     addedBeside(before, after) ??
     nestedAddition(before, after, what) ??
-    replacement(first, after, { mayBeEqual, what });
+    replacement(before.signatures, after, { mayBeEqual, what });
   if (added && schemeOf(after).read(added, what).nested.length === 0) return added;
   throw invalid(
     'strip-signature-differs',
@@ -95,8 +95,9 @@ const addedBeside = (
 
 /** The one signature that is nested now and was not before, if the original's is there in full otherwise. */
 function nestedAddition(before: SignableFile, after: SignableFile, what: string): Buffer | undefined {
-  const [[older], [newer]] = [before.signatures, after.signatures];
+  const [[older, ...others], [newer, ...othersNow]] = [before.signatures, after.signatures];
   if (!older || !newer || !before.canNest || !after.canNest) return undefined;
+  if (!sameSignatures(others, othersNow)) return undefined;
   const unmatched = [...parseSignature(older, what).nested];
   const added = parseSignature(newer, what).nested.filter((each) => {
     const at = unmatched.findIndex((other) => other.equals(each));
@@ -108,11 +109,11 @@ function nestedAddition(before: SignableFile, after: SignableFile, what: string)
 }
 
 /**
- * The whole signature, if it took the place of the original's. An RSA signature by the same key over the same
- * attributes has the same value: only its timestamp is new then.
+ * The whole signature, if it took the place of the original's, one or several. An RSA signature by the same key over the
+ * same attributes has the same value: only its timestamp is new then.
  */
 function replacement(
-  before: Buffer,
+  before: readonly Buffer[],
   after: SignableFile,
   { mayBeEqual, what }: { readonly mayBeEqual: boolean; readonly what: string },
 ): Buffer | undefined {
@@ -120,10 +121,15 @@ function replacement(
   if (!one || another) return undefined;
   if (mayBeEqual) return one;
   const scheme = schemeOf(after);
-  const [older, newer] = [scheme.read(before, what), scheme.read(one, what)];
+  const newer = scheme.read(one, what);
+  return before.every((each) => isNew(newer, scheme.read(each, what))) ? one : undefined;
+}
+
+/** Whether a signature, or its timestamp, is not that of an older one. */
+function isNew(signature: ReadSignature, older: ReadSignature): boolean {
   const stamps = stampsOf(older);
-  const stamped = stampsOf(newer).some((each) => !stamps.some((other) => other.equals(each)));
-  return stamped || !older.value.equals(newer.value) ? one : undefined;
+  const stamped = stampsOf(signature).some((each) => !stamps.some((other) => other.equals(each)));
+  return stamped || !older.value.equals(signature.value);
 }
 
 const stampsOf = ({ timestamps, legacyTimestamps }: ReadSignature): Buffer[] => [

@@ -46,7 +46,7 @@ export interface SignOptions extends ContentOptions {
   readonly timestamper: Timestamper | null;
   /**
    * What to do with an existing signature: `refuse` (default) throws `already-signed`, `replace` removes it with all
-   * that are nested in it, `append` nests the new one in it.
+   * that are nested in it, `append` nests the new one in it, or puts it beside it if the format asks for that.
    */
   readonly existing?: 'replace' | 'append' | 'refuse';
   /**
@@ -134,7 +134,7 @@ async function timestampedSignature(
 }
 
 function requirePermitted(
-  { source, signatures, canNest }: SignableFile,
+  { source, signatures, canNest, unauthenticatedData }: SignableFile,
   existing: 'replace' | 'append' | 'refuse',
 ): void {
   if (signatures.length > 0 && existing === 'refuse')
@@ -144,8 +144,8 @@ function requirePermitted(
   if (existing === 'append' && !canNest)
     throw notAllowed(
       'append-would-lose',
-      signatures.length > 1
-        ? `${source.name}: it holds several signatures side by side, and appending to one would lose the others`
+      unauthenticatedData.length > 0
+        ? `${source.name}: something lies beside its signature, and appending another one would lose it`
         : `${source.name}: a second signature cannot be added to a file of this kind`,
       { hint: 'leave it as it is, or replace all of its signatures' },
     );
@@ -211,12 +211,13 @@ function requireSound(scheme: SignatureScheme, { draft, made }: Made, hash: Dige
 }
 
 function withExisting(
-  { signatures, source }: SignableFile,
+  { signatures, source, appendsBeside = false }: SignableFile,
   added: Buffer,
   { existing }: SignOptions,
 ): Buffer {
   const [first] = signatures;
   if (existing !== 'append' || !first) return added;
+  if (appendsBeside) return Buffer.concat([...signatures, added]);
   return addNested(first, added, `${source.name}: signature`);
 }
 

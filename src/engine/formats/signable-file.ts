@@ -65,8 +65,13 @@ export interface SignableFile {
    * side in the file's order; empty if there are none. Signatures nested in these are left in them.
    */
   readonly signatures: readonly Buffer[];
-  /** Whether another signature can be nested in the first: false if `embed` would lose something beside it. */
+  /** Whether another signature can be appended: false if `embed` would lose something beside those that are there. */
   readonly canNest: boolean;
+  /**
+   * Whether another signature is put beside those of the file, instead of being nested in the first; `embed` is then given
+   * all of them, one after another. Left out if it is nested.
+   */
+  readonly appendsBeside?: boolean;
   /** Bytes beside the signatures that no verifier looks at; empty in a clean file. */
   readonly unauthenticatedData: readonly Finding[];
   /** Throws if the file can be read but must not be signed (`pe-too-large`, `burn-bundle`); reads nothing. */

@@ -5,6 +5,9 @@ import type { Finding } from '../signable-file.ts';
 /** The longest certificate table that is read into memory, in bytes: signatures take tens of KiB. */
 export const MAX_TABLE = 16 * 1024 * 1024;
 
+/** The most entries of a table: two are usual in programs for firmware, one in all others. */
+const MAX_ENTRIES = 32;
+
 const HEADER = 8;
 const REVISION_2 = 0x0200;
 const TYPE_PKCS_SIGNED_DATA = 0x0002;
@@ -12,14 +15,33 @@ const TYPE_PKCS_SIGNED_DATA = 0x0002;
 /** The zero bytes that pad a length to the next multiple of eight. */
 export const padding = (length: number): Buffer => Buffer.alloc((8 - (length % 8)) % 8);
 
-/** A certificate table with one entry (WIN_CERTIFICATE); dwLength counts its padding, as signtool writes it. */
-export function buildCertificateTable(signature: Buffer): Buffer {
+/** A certificate table with an entry for each signature. */
+export const buildCertificateTable = (signatures: readonly Buffer[]): Buffer =>
+  Buffer.concat(signatures.map(buildEntry));
+
+/** An entry (WIN_CERTIFICATE); dwLength counts its padding, as signtool writes it. */
+function buildEntry(signature: Buffer): Buffer {
   const pad = padding(signature.length);
   const header = Buffer.alloc(HEADER);
   header.writeUInt32LE(HEADER + signature.length + pad.length, 0);
   header.writeUInt16LE(REVISION_2, 4);
   header.writeUInt16LE(TYPE_PKCS_SIGNED_DATA, 6);
   return Buffer.concat([header, signature, pad]);
+}
+
+/**
+ * The signatures of a detached form: one after another in DER, as they are in the table's entries. Throws `der-malformed`,
+ * and `pe-table-corrupt` if there are too many.
+ */
+export function splitSignatures(detached: Buffer, what: string): Buffer[] {
+  const signatures: Buffer[] = [];
+  let left = detached;
+  do {
+    const { der, rest } = readDer(left, what);
+    if (signatures.push(der.raw) > MAX_ENTRIES) throw tooMany(what);
+    left = rest;
+  } while (left.length > 0);
+  return signatures;
 }
 
 interface Entry {
@@ -31,6 +53,8 @@ interface Entry {
   readonly content: Buffer;
   /** The bytes that follow, up to the next multiple of eight. */
   readonly padding: Buffer;
+  /** Where these end in the table. */
+  readonly end: number;
 }
 
 export interface CertificateTable {
@@ -38,6 +62,8 @@ export interface CertificateTable {
   readonly signatures: readonly [Buffer, ...Buffer[]];
   /** Entries and bytes that no verifier reads. */
   readonly findings: readonly Finding[];
+  /** Where each entry ends with its padding, in the table. */
+  readonly entryEnds: readonly number[];
 }
 
 /**
@@ -67,6 +93,7 @@ export function readCertificateTable(table: Buffer, name: string, everyEntry = f
   return {
     signatures: [signature ?? first.content, ...others],
     findings: [...findings, ...signatures.flatMap(({ rest, entry }) => trailing(rest, entry))],
+    entryEnds: entries.map(({ end }) => end),
   };
 }
 
@@ -80,6 +107,8 @@ const trailing = (rest: Buffer, { padding: after }: Entry): Finding[] =>
         },
       ]
     : [];
+
+const tooMany = (name: string): SignpipeError => corrupt(name, `more than ${MAX_ENTRIES} entries`);
 
 const corrupt = (name: string, why: string): SignpipeError =>
   invalid('pe-table-corrupt', `${name}: its certificate table is broken: ${why}`, {
@@ -95,12 +124,14 @@ function readEntries(table: Buffer, name: string): Entry[] {
     if (length < HEADER || length > table.length - at)
       throw corrupt(name, `entry ${number} claims ${length} bytes`);
     const end = Math.min(at + Math.ceil(length / 8) * 8, table.length);
+    if (number > MAX_ENTRIES) throw tooMany(name);
     entries.push({
       number,
       revision: table.readUInt16LE(at + 4),
       type: table.readUInt16LE(at + 6),
       content: table.subarray(at + HEADER, at + length),
       padding: table.subarray(at + length, end),
+      end,
     });
     at = end;
   }

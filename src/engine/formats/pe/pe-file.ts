@@ -10,6 +10,7 @@ import {
   MAX_TABLE,
   padding,
   readCertificateTable,
+  splitSignatures,
   type CertificateTable,
 } from './certificate-table.ts';
 import type {
@@ -64,8 +65,11 @@ async function readTable(
 interface Checksum {
   readonly stored: number;
   readonly computed: number;
-  /** The checksums that the unsigned file may have had, with 0 to 7 bytes less padding: some signers keep that one. */
-  readonly unsigned: readonly number[];
+  /**
+   * The checksums that the file may have had before it was signed, which some signers leave there: unsigned with 0 to 7
+   * bytes less padding, and with the first entries of its certificate table.
+   */
+  readonly earlier: readonly number[];
 }
 
 /**
@@ -76,16 +80,27 @@ export const peChecksum = ({ sum }: Checksum16, size: number): number =>
   // End-around carry never turns a sum back into zero, and a PE file is never all zeros.
   ((sum === 0 ? 0xffff : sum) + size) >>> 0;
 
+/** The entry of the certificate table in the data directories. */
+function directoryEntry(start: number, size: number): Buffer {
+  const entry = Buffer.alloc(8);
+  entry.writeUInt32LE(start, 0);
+  entry.writeUInt32LE(size, 4);
+  return entry;
+}
+
 /** An open PE file. Windows reads one signature, firmware all those of an EFI program. */
 export class PeFile implements SignableFile {
   readonly format = pe.name;
   readonly signatures: readonly Buffer[];
   readonly canNest: boolean;
+  /** Firmware does not look for signatures that are nested in another one. */
+  readonly appendsBeside: boolean;
   readonly unauthenticatedData: readonly Finding[];
   /** The end of the signed bytes: the offset of the certificate table, or the size of the file. */
   readonly bodyEnd: number;
   /** What the digest covers: all before `bodyEnd` except CheckSum and the certificate directory entry. */
   readonly covered: readonly [ByteRange, ByteRange, ByteRange];
+  private readonly entryEnds: readonly number[];
   /** Sum of `covered`, a by-product of the first digest. */
   private sum: Promise<Checksum16> | undefined;
   private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
@@ -97,9 +112,9 @@ export class PeFile implements SignableFile {
   ) {
     this.signatures = table?.signatures ?? [];
     this.unauthenticatedData = table?.findings ?? [];
-    this.canNest =
-      this.signatures.length < 2 &&
-      this.unauthenticatedData.every(({ code }) => code !== 'table-several-entries');
+    this.entryEnds = table?.entryEnds ?? [];
+    this.appendsBeside = layout.efi;
+    this.canNest = this.unauthenticatedData.every(({ code }) => code !== 'table-several-entries');
     const { checksumAt, directoryAt, bodyEnd } = layout;
     this.bodyEnd = bodyEnd;
     this.covered = [
@@ -157,22 +172,31 @@ export class PeFile implements SignableFile {
 
   /** Finds a CheckSum that no state of the file explains, which could hold a message; 0 means never computed. */
   async uncoveredFields(): Promise<Finding[]> {
-    const { stored, computed, unsigned } = await this.checksum();
-    if (stored === 0 || stored === computed || unsigned.includes(stored)) return [];
+    const { stored, computed, earlier } = await this.checksum();
+    if (stored === 0 || stored === computed || earlier.includes(stored)) return [];
     const message = `${this.source.name}: its CheckSum field, which no signature covers, holds 0x${stored.toString(16)}, and its checksum is 0x${computed.toString(16)}`;
     return [{ code: 'checksum-differs', message }];
   }
 
+  /** `signature` is one, or for an EFI program several, one after another. */
   async embed(signature: Buffer): Promise<PatchedSource> {
     const pad = padding(this.bodyEnd);
     const start = this.bodyEnd + pad.length;
-    const table = buildCertificateTable(signature);
+    const all = this.layout.efi ? splitSignatures(signature, `${this.source.name}: signature`) : [signature];
+    const table = buildCertificateTable(all);
     if (start + table.length > MAX_SIZE)
       throw invalid('pe-too-large', `${this.source.name}: signed, it would be larger than 4 GiB`);
-    const entry = Buffer.alloc(8);
-    entry.writeUInt32LE(start, 0);
-    entry.writeUInt32LE(table.length, 4);
-    return this.rebuild(entry, Buffer.concat([pad, table]));
+    return this.rebuild(directoryEntry(start, table.length), Buffer.concat([pad, table]));
+  }
+
+  /** The signatures of all entries, one after another. */
+  detached(signature: Buffer): Promise<Buffer> {
+    const [first] = this.signatures;
+    return Promise.resolve(signature === first ? Buffer.concat(this.signatures) : signature);
+  }
+
+  attach(detached: Buffer): Promise<PatchedSource> {
+    return this.embed(detached);
   }
 
   async remove(): Promise<PatchedSource> {
@@ -202,7 +226,14 @@ export class PeFile implements SignableFile {
     const body = await this.bodySum();
     const sum = body.clone().add(table).add(entry);
     const unsigned = [0, 1, 2, 3, 4, 5, 6, 7].map((pad) => peChecksum(body, this.bodyEnd - pad));
-    return { stored, computed: peChecksum(sum, this.source.size), unsigned };
+    const partly = this.entryEnds.slice(0, -1).map((end) => this.checksumWith(body, table.subarray(0, end)));
+    return { stored, computed: peChecksum(sum, this.source.size), earlier: [...unsigned, ...partly] };
+  }
+
+  /** The checksum of the file with this certificate table. */
+  private checksumWith(body: Checksum16, table: Buffer): number {
+    const sum = body.clone().add(table).add(directoryEntry(this.bodyEnd, table.length));
+    return peChecksum(sum, this.bodyEnd + table.length);
   }
 
   /** Replaces the certificate directory entry, and what follows the body; the checksum is computed from sums. */
@@ -236,8 +267,9 @@ export const pe: FileFormat = {
   looksLike: looksLikePe,
   requireSize: requireRoom,
   open: openPe,
-  readDetached: (detached, what) =>
-    Promise.resolve(
-      readWithoutFile(detached, what, { readContent: (content) => readPeContent(content, what) }),
-    ),
+  readDetached: (detached, what) => {
+    const readContent = (content: SignedContent): FileDigest => readPeContent(content, what);
+    const signatures = splitSignatures(detached, what);
+    return Promise.resolve(signatures.flatMap((each) => readWithoutFile(each, what, { readContent })));
+  },
 };
