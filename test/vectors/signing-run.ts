@@ -5,9 +5,13 @@ import { dosTimeOf, timeOfDos } from '../../src/lib/zip/edit-entries.ts';
 import { DEFAULT_LIMITS } from '../../src/lib/zip/limits.ts';
 import { readArchive } from '../../src/lib/zip/read-zip.ts';
 import type { SignOptions } from '../../src/engine/authenticode/sign.ts';
+import { runOfPackage } from './package-run.ts';
 
 /** Times, ids and choices of the run that signed a file, with which another run gives the same bytes. */
-export type SigningRun = Pick<SignOptions, 'signingTime' | 'containerTime' | 'pageHashes' | 'name' | 'url'>;
+export type SigningRun = Pick<
+  SignOptions,
+  'signingTime' | 'containerTime' | 'catalog' | 'pageHashes' | 'name' | 'url'
+>;
 
 /**
  * By format: reads from a signed file what signing puts there beside the signature, such as the modification time of an
@@ -20,6 +24,7 @@ const READERS: Readonly<Record<string, (signed: SignableFile) => Promise<Partial
     const entry = entries.find(({ path }) => path === '.signature.p7s');
     return { containerTime: entry && timeOfDos(dosTimeOf(entry)) };
   },
+  msix: (signed) => Promise.resolve(runOfPackage(signed)),
 };
 
 /** What is to be given to `signProgram` so that it repeats the run that signed this file. */

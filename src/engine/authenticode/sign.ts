@@ -13,7 +13,7 @@ import type {
   SignedContent,
   SignedDraft,
 } from '../formats/signature-scheme.ts';
-import type { ContentOptions, SignableFile } from '../formats/signable-file.ts';
+import type { CatalogRun, ContentOptions, SignableFile } from '../formats/signable-file.ts';
 import { authenticode } from './cms-scheme.ts';
 import { schemeOf } from './scheme-of.ts';
 import { addNested } from './signature.ts';
@@ -42,6 +42,8 @@ export interface SignOptions extends ContentOptions {
   readonly containerTime?: Date | undefined;
   /** Roots, among which a scheme that includes the root of the signer's chain looks for it; others ignore them. */
   readonly roots?: readonly Certificate[] | undefined;
+  /** Repeats the catalog of an earlier run, in packages that have one; see `Preparation`. */
+  readonly catalog?: CatalogRun | undefined;
   /** null signs without a timestamp: the signature then becomes invalid when the certificate expires. */
   readonly timestamper: Timestamper | null;
   /**
@@ -108,7 +110,8 @@ async function prepare(file: SignableFile, hash: DigestName, options: SignOption
     const { draft, made } = await makeSignature(file, authenticode, { hash, content, description }, { key });
     return draft.finish(made);
   };
-  return file.prepare({ hash, certificate, time: options.containerTime ?? signingTime, sign });
+  const { catalog, containerTime: time = signingTime } = options;
+  return file.prepare({ hash, certificate, time, catalog, sign });
 }
 
 /** What a signature is about. */

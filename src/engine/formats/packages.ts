@@ -16,7 +16,7 @@ import type { ByteSource } from '../../lib/bytes/byte-source.ts';
  * digests. They are recognised by their entries, since they can have any name. The patterns match lower-case paths.
  */
 const PACKAGES: readonly { readonly what: string; readonly has: RegExp }[] = [
-  // The block map holds the digests of all files even before the package is signed.
+  // Most are recognised before, and signed; these have names that readers of zips read differently.
   {
     what: 'an APPX or MSIX package',
     has: /^(?:appxblockmap\.xml|appxsignature\.p7x|appxmetadata\/(?:appxbundlemanifest\.xml|codeintegrity\.cat))$/,
@@ -42,7 +42,7 @@ const PACKAGE_NAME = /\.(?:appx|msix)(?:bundle)?$/i;
 
 const isPackage = (name: string, what: string, why: string): SignpipeError =>
   invalid('zip-is-package', `${name}: is ${what} (${why}), not a zip of programs`, {
-    hint: 'a package is signed as a whole, which is not supported yet: sign its programs before packing, and the package with its own tools',
+    hint: 'a package is signed as a whole: sign its programs before packing, and the package with its own tools',
   });
 
 /** Throws `zip-is-package` if the entries, or the file's name, are those of a package. */

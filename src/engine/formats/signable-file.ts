@@ -22,12 +22,21 @@ export interface ContentOptions {
   readonly signingTime?: Date | undefined;
 }
 
+/** Id and time of a catalog, which another run of signing would choose differently. */
+export interface CatalogRun {
+  /** 16 bytes. */
+  readonly id: Buffer;
+  readonly time: Date;
+}
+
 /** What a format needs to complete a file before its digest is computed; see `prepare`. */
 export interface Preparation {
   readonly hash: DigestName;
   readonly certificate: Certificate;
   /** The time of signing, for fields that hold one. */
   readonly time: Date;
+  /** What the catalog of a package holds besides its programs, to repeat an earlier run; chosen by the format otherwise. */
+  readonly catalog?: CatalogRun | undefined;
   /** Signs content with the same key, without a timestamp: a PKCS #7 ContentInfo in DER. */
   sign(content: SignedContent): Promise<Buffer>;
 }

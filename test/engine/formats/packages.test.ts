@@ -5,6 +5,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { crc32 } from 'node:zlib';
 import { pinEntries } from '../../../src/app/builder/pin-entries.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
@@ -13,7 +14,8 @@ import { signRemoteZip } from '../../../src/engine/artifact/sign-zip.ts';
 import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
-import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
+import { recognize } from '../../../src/engine/formats/recognize.ts';
+import { extra, forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
 import { makeSigningSetup } from '../artifact/signing-setup.ts';
 
@@ -45,18 +47,6 @@ const refused = (what: RegExp): object => ({ code: 'zip-is-package', kind: 'inva
 
 describe('a package is refused by its entries, whatever its name', () => {
   const packages: [what: RegExp, ...names: string[]][] = [
-    [
-      /an APPX or MSIX package/,
-      '[Content_Types].xml',
-      'AppxManifest.xml',
-      'AppxBlockMap.xml',
-      'AppxSignature.p7x',
-    ],
-    [/an APPX or MSIX package/, 'AppxBlockMap.xml'],
-    [/an APPX or MSIX package/, 'appxsignature.P7X'],
-    [/an APPX or MSIX package/, '[Content_Types].xml', 'AppxManifest.xml'],
-    [/an APPX or MSIX package/, 'AppxMetadata/AppxBundleManifest.xml'],
-    [/an APPX or MSIX package/, 'AppxMetadata/CodeIntegrity.cat'],
     [/a signed VSIX package/, 'extension.vsixmanifest', 'package/services/digital-signature/origin.psdor'],
     [/a signed VSIX package/, 'signatures/one.psdsxs'],
     [/a signed VSIX package/, '_xmlsignatures/origin.sigs'],
@@ -69,6 +59,18 @@ describe('a package is refused by its entries, whatever its name', () => {
   ];
   for (const [what, ...names] of packages)
     it(`zip-is-package: ${names.join(', ')}`, () => assert.rejects(sign(zipWith(...names)), refused(what)));
+
+  it('zip-is-package: an APPX or MSIX package by a second name that few readers of zips see', () => {
+    const name = Buffer.from('AppxBlockMap.xml');
+    const head = Buffer.alloc(5);
+    head[0] = 1;
+    head.writeUInt32LE(crc32(Buffer.from('a.xml')), 1);
+    const localExtra = extra(0x7075, Buffer.concat([head, name]));
+    return assert.rejects(
+      sign(forge([app, { name: 'a.xml', localExtra }])),
+      refused(/an APPX or MSIX package/),
+    );
+  });
 
   it('zip-is-package: an APK Signing Block, without any META-INF', async () => {
     const content = filler(100, 2);
@@ -123,28 +125,41 @@ describe('a zip that a changed program does not break is a zip of programs', () 
     it(`${name} with ${names.join(', ')}`, async () => assert.equal(await sign(zipWith(...names), name), 1));
 });
 
+describe('a package that can be signed is recognised by its entries, whatever its name', () => {
+  const packages: string[][] = [
+    ['[Content_Types].xml', 'AppxManifest.xml', 'AppxBlockMap.xml', 'AppxSignature.p7x'],
+    ['AppxBlockMap.xml'],
+    ['appxsignature.P7X'],
+    ['[Content_Types].xml', 'AppxManifest.xml'],
+    ['AppxMetadata/AppxBundleManifest.xml'],
+    ['AppxMetadata\\CodeIntegrity.cat'],
+  ];
+  for (const names of packages)
+    it(`msix: ${names.join(', ')}`, async () => {
+      for (const name of ['a.zip', 'a.exe', 'a.msix', 'a'])
+        assert.equal(await recognize(new BufferSource(zipWith(...names), name)), 'program');
+    });
+});
+
 describe('other commands refuse a package, too', () => {
-  const bytes = zipWith('AppxBlockMap.xml');
+  const bytes = zipWith('META-INF/A.SF');
   before(() => writeFile(at('p.zip'), bytes));
 
   it('zip-is-package: verify', () =>
-    assert.rejects(verifyFile(at('p.zip'), { limits: LIMITS, scratch: folder }), refused(/AppxBlockMap/)));
+    assert.rejects(verifyFile(at('p.zip'), { limits: LIMITS, scratch: folder }), refused(/A\.SF/)));
 
   it('zip-is-package: the proof', () =>
     assert.rejects(
       proveFile(at('p.zip'), at('p.zip'), { limits: LIMITS, scratch: folder }),
-      refused(/AppxBlockMap/),
+      refused(/A\.SF/),
     ));
 
   it('zip-is-package: pinning its programs', () =>
-    assert.rejects(
-      pinEntries(at('p.zip'), { isMeant: signing.isOurs, limits: LIMITS }),
-      refused(/AppxBlockMap/),
-    ));
+    assert.rejects(pinEntries(at('p.zip'), { isMeant: signing.isOurs, limits: LIMITS }), refused(/A\.SF/)));
 
   it('zip-is-package: signing it where it lies', async () => {
     const far = Object.assign(new BufferSource(bytes, 'p.zip'), { prefetch: () => {} });
     const pins = new Map([['app.exe', sha256Hex(program)]]);
-    await assert.rejects(signRemoteZip(far, at('fresh'), { ...signing, pins }), refused(/AppxBlockMap/));
+    await assert.rejects(signRemoteZip(far, at('fresh'), { ...signing, pins }), refused(/A\.SF/));
   });
 });
