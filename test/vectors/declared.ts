@@ -14,6 +14,11 @@ const DECLARED: readonly Declared[] = [
     checks: ['digest', 'bytes', 'attach', 'remove'],
     why: 'its unsigned twin holds unsigned packages, the signed one signed packages: it is no twin',
   },
+  {
+    path: /\.ms[ipt]$/,
+    checks: ['remove'],
+    why: "signing overwrites the root's time, and what Windows had left in free mini sectors",
+  },
 ];
 
 /** Why a check of this file may fail; undefined if it may not. */

@@ -4,6 +4,8 @@ import { schemeOf } from '../../src/engine/authenticode/scheme-of.ts';
 import { dosTimeOf, timeOfDos } from '../../src/lib/zip/edit-entries.ts';
 import { DEFAULT_LIMITS } from '../../src/lib/zip/limits.ts';
 import { readArchive } from '../../src/lib/zip/read-zip.ts';
+import { MsiFile } from '../../src/engine/formats/msi/msi-file.ts';
+import { fromFileTime } from '../../src/engine/formats/msi/signing-time.ts';
 import type { SignOptions } from '../../src/engine/authenticode/sign.ts';
 import { runOfPackage } from './package-run.ts';
 
@@ -25,6 +27,9 @@ const READERS: Readonly<Record<string, (signed: SignableFile) => Promise<Partial
     return { containerTime: entry && timeOfDos(dosTimeOf(entry)) };
   },
   msix: (signed) => Promise.resolve(runOfPackage(signed)),
+  // eslint-disable-next-line require-await -- the others read files
+  msi: async (signed) =>
+    signed instanceof MsiFile ? { containerTime: new Date(fromFileTime(signed.file.root.modified)) } : {},
 };
 
 /** What is to be given to `signProgram` so that it repeats the run that signed this file. */

@@ -111,7 +111,8 @@ async function prepare(file: SignableFile, hash: DigestName, options: SignOption
     return draft.finish(made);
   };
   const { catalog, containerTime: time = signingTime } = options;
-  return file.prepare({ hash, certificate, time, catalog, sign });
+  const appends = options.existing === 'append';
+  return file.prepare({ hash, certificate, time, catalog, appends, sign });
 }
 
 /** What a signature is about. */

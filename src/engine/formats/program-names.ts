@@ -7,7 +7,7 @@ import { FORMATS } from './registry.ts';
  */
 
 /** Extensions of files that Windows loads, or that install programs, and that cannot be signed. */
-const OTHER_EXTENSIONS = 'acm ax bpl node pyd tsp xll msi msp mst appx appxbundle msix msixbundle'.split(' ');
+const OTHER_EXTENSIONS = 'acm ax bpl node pyd tsp xll appx appxbundle msix msixbundle'.split(' ');
 
 /** Extensions of zips, packages among them. */
 const ZIP_EXTENSIONS: ReadonlySet<string> = new Set(

@@ -37,6 +37,8 @@ export interface Preparation {
   readonly time: Date;
   /** What the catalog of a package holds besides its programs, to repeat an earlier run; chosen by the format otherwise. */
   readonly catalog?: CatalogRun | undefined;
+  /** Whether the signature will be nested in the first one that is there, if there is one. */
+  readonly appends: boolean;
   /** Signs content with the same key, without a timestamp: a PKCS #7 ContentInfo in DER. */
   sign(content: SignedContent): Promise<Buffer>;
 }

@@ -1,0 +1,31 @@
+import { looksLikeCompoundFile } from '../../../lib/compound-file/header.ts';
+import { readRootClsid } from '../../../lib/compound-file/root-clsid.ts';
+import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
+import { isInvalid } from '../../../lib/errors.ts';
+import type { FileFormat } from '../signable-file.ts';
+
+/** CLSIDs of the root of a package, a patch and a transform, as they are stored ({000C1084-…} and so on). */
+const CLSIDS: ReadonlySet<string> = new Set(
+  ['84', '86', '82'].map((first) => `${first}100c0000000000c000000000000046`),
+);
+
+/** Word documents and many others are compound files too: the root tells, which may lie anywhere in the file. */
+async function hasPackageRoot(source: ByteSource): Promise<boolean> {
+  try {
+    return CLSIDS.has((await readRootClsid(source)).toString('hex'));
+  } catch (error) {
+    if (isInvalid(error)) return false;
+    throw error;
+  }
+}
+
+export const msi: FileFormat = {
+  name: 'msi',
+  description: 'Windows Installer packages, patches and transforms: .msi, .msp, .mst',
+  extensions: ['msi', 'msp', 'mst'],
+  looksLike: looksLikeCompoundFile,
+  confirm: hasPackageRoot,
+  open: async (source) => (await import('./msi-file.ts')).openMsi(source),
+  detachedExtension: 'msisig',
+  readDetached: async (detached, what) => (await import('./detached.ts')).readDetachedMsi(detached, what),
+};
