@@ -21,7 +21,7 @@ const describeProblems = ({ path, problems }: VerifyReport): string =>
   problems.map(({ message }) => message.replace(`${path}: `, '')).join('; ');
 
 /** The options that decide about a program that is signed already. */
-type KeepOptions = Pick<SignArtifactOptions, 'alreadySigned' | 'roots' | 'timestampRoots'>;
+type KeepOptions = Pick<SignArtifactOptions, 'alreadySigned' | 'inside' | 'roots' | 'timestampRoots'>;
 
 const rootsOf = ({ roots, timestampRoots }: KeepOptions): VerifyOptions => ({
   ...(roots ? { roots: [...roots] } : {}),
@@ -64,7 +64,8 @@ export async function keptSigner(
 ): Promise<KeptSigner | null> {
   const signer = file.signatures.length === 0 ? null : await existingSigner(file, path, options);
   // Now, before anything is hashed.
-  if (signer === null) file.requireSignable();
+  // A container whose inside is signed is asked when that is done: it may become signable by it.
+  if (signer === null && !(file.container && options.inside === 'sign')) file.requireSignable();
   return signer;
 }
 

@@ -22,6 +22,8 @@ import type {
   SignedContent,
 } from '../signable-file.ts';
 import { readWithoutFile } from '../../authenticode/signature-without-file.ts';
+import type { Container } from '../container.ts';
+import { hasUnsignedEngine, readBurnBundle, type BurnBundle, type BurnParts } from './burn-bundle.ts';
 import { buildIndirectData } from '../../authenticode/indirect-data.ts';
 import { peImageData, readPeContent } from './image-data.ts';
 import { hashPages, verifyPageHashes } from './page-hashes.ts';
@@ -47,7 +49,8 @@ function requireRoom(size: number, name: string): void {
 /** Opens a PE file (.exe, .dll, .sys, .efi, …); throws `not-signable` or `pe-…`. */
 export async function openPe(source: ByteSource): Promise<PeFile> {
   const layout = await readLayout(source);
-  return new PeFile(source, layout, await readTable(source, layout));
+  const table = await readTable(source, layout);
+  return new PeFile(source, layout, table, await readBurnBundle(source, layout));
 }
 
 async function readTable(
@@ -59,6 +62,19 @@ async function readTable(
   if (size > MAX_TABLE)
     throw invalid('pe-table-too-large', `${source.name}: a certificate table of ${size} bytes`);
   return readCertificateTable(await source.read(span.start, size), source.name, efi);
+}
+
+/** Throws `burn-bundle` if a bundle would not find its containers once it is signed. */
+function requireSignableBundle(bundle: BurnBundle, name: string): void {
+  const what = `${name}: an installer made by WiX Burn`;
+  if (bundle.fault !== null)
+    throw invalid('burn-bundle', `${what} that cannot be taken apart: ${bundle.fault}`, {
+      hint: 'sign it with the tools of WiX, and exclude it here with a pattern that begins with "!"',
+    });
+  if (hasUnsignedEngine(bundle))
+    throw invalid('burn-bundle', `${what}, whose engine has to be signed first`, {
+      hint: 'set signing.inside to sign, with a pattern in signing.files that matches engine.exe; or sign the engine with the tools of WiX',
+    });
 }
 
 /** The CheckSum field, which no digest covers. */
@@ -100,6 +116,8 @@ export class PeFile implements SignableFile {
   readonly bodyEnd: number;
   /** What the digest covers: all before `bodyEnd` except CheckSum and the certificate directory entry. */
   readonly covered: readonly [ByteRange, ByteRange, ByteRange];
+  /** Only of a Burn bundle with containers: the others are spared a look for files inside. */
+  readonly container?: () => Promise<Container>;
   private readonly entryEnds: readonly number[];
   /** Sum of `covered`, a by-product of the first digest. */
   private sum: Promise<Checksum16> | undefined;
@@ -109,12 +127,15 @@ export class PeFile implements SignableFile {
     readonly source: ByteSource,
     readonly layout: PeLayout,
     table: CertificateTable | null,
+    private readonly bundle: BurnBundle | null,
   ) {
     this.signatures = table?.signatures ?? [];
     this.unauthenticatedData = table?.findings ?? [];
     this.entryEnds = table?.entryEnds ?? [];
     this.appendsBeside = layout.efi;
     this.canNest = this.unauthenticatedData.every(({ code }) => code !== 'table-several-entries');
+    if (bundle?.fault === null && bundle.attached.start < bundle.attached.end)
+      this.container = () => this.openBundle(bundle);
     const { checksumAt, directoryAt, bodyEnd } = layout;
     this.bodyEnd = bodyEnd;
     this.covered = [
@@ -135,14 +156,14 @@ export class PeFile implements SignableFile {
     return digest;
   }
 
+  private async openBundle(parts: BurnParts): Promise<Container> {
+    const { BurnContainer } = await import('./burn-container.ts');
+    return new BurnContainer(this, parts, openPe);
+  }
+
   requireSignable(): void {
     requireRoom(this.bodyEnd, this.source.name);
-    if (this.layout.sections.some(({ name }) => name === '.wixburn'))
-      throw invalid(
-        'burn-bundle',
-        `${this.source.name}: an installer made by WiX Burn, whose engine has to be detached and signed first`,
-        { hint: 'sign it with the tools of WiX, and exclude it here with a pattern that begins with "!"' },
-      );
+    if (this.bundle) requireSignableBundle(this.bundle, this.source.name);
   }
 
   async contentToSign(
