@@ -9,7 +9,9 @@ import {
 } from '../../../lib/compound-file/compound-file.ts';
 import { updateCompoundFile } from '../../../lib/compound-file/update.ts';
 import { invalid } from '../../../lib/errors.ts';
+import type { ArchiveLimits } from '../../../lib/zip/limits.ts';
 import { readSignature } from '../../authenticode/signature.ts';
+import type { Container } from '../container.ts';
 import type {
   EmbedOptions,
   FileDigest,
@@ -154,6 +156,11 @@ export class MsiFile implements SignableFile {
       ...entryFindings(this.file, this.streams),
       ...(await uncoveredBytes(this.file)),
     ];
+  }
+
+  async container(limits: ArchiveLimits): Promise<Container | null> {
+    const { openMsiContainer } = await import('./msi-container.ts');
+    return openMsiContainer(this.file, this.added, limits);
   }
 
   async requireSameContent(original: SignableFile): Promise<void> {
