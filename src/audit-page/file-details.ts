@@ -17,6 +17,7 @@ export const filePart = (file: AuditedFile): HTMLElement =>
     ),
     file.signed.length > 0 && innerTable(TITLES, file.signed.map(entryLine)),
     file.kept.length > 0 && keptList(file.kept),
+    (file.unsignedInside ?? []).length > 0 && unsignedList(file.unsignedInside ?? []),
     (file.attachments ?? []).length > 0 && attachmentList(file.attachments ?? []),
   );
 
@@ -37,11 +38,11 @@ const digestPair = (name: string, sha256: string | undefined): Child[] =>
 const TITLES = ['Program', 'Unsigned SHA-256', 'Signed SHA-256', 'Authenticode digest', 'Timestamp (UTC)'];
 
 const entryLine = (entry: AuditedEntry): HTMLTableRowElement => {
-  const { path, before, after, authenticode, timestamp, proven } = entry;
+  const { path, inside = [], before, after, authenticode, timestamp, proven } = entry;
   return el(
     'tr',
     { class: proven ? null : 'unproven' },
-    el('td', {}, path || '(the file itself)', !proven && warning('NOT PROVEN')),
+    el('td', {}, [...inside, path].join('!/') || '(the file itself)', !proven && warning('NOT PROVEN')),
     el('td', {}, hash(before.sha256, true)),
     el('td', {}, hash(after.sha256, true)),
     el('td', {}, aside(`${authenticode.algorithm} `), hash(authenticode.digest, true)),
@@ -60,11 +61,17 @@ const attachmentList = (attachments: AuditRow['attachments']): HTMLElement =>
     el('ul', { class: 'kept' }, ...attachments.map(attachmentLine)),
   );
 
-const keptLine = ({ path, signer, certificate, trusted }: AuditedFile['kept'][number]): HTMLElement =>
+const keptLine = ({
+  path,
+  inside = [],
+  signer,
+  certificate,
+  trusted,
+}: AuditedFile['kept'][number]): HTMLElement =>
   el(
     'li',
     {},
-    path,
+    [...inside, path].join('!/'),
     ' — ',
     signer,
     ...(certificate === undefined ? [] : [' ', hash(certificate, true)]),
@@ -78,4 +85,16 @@ const keptList = (kept: AuditedFile['kept']): HTMLElement =>
     {},
     el('h4', {}, 'Signed by others and left unchanged'),
     el('ul', { class: 'kept' }, ...kept.map(keptLine)),
+  );
+
+const unsignedList = (unsigned: NonNullable<AuditedFile['unsignedInside']>): HTMLElement =>
+  el(
+    'div',
+    {},
+    el('h4', {}, 'Not signed, inside of containers'),
+    el(
+      'ul',
+      { class: 'kept' },
+      ...unsigned.map(({ path, inside = [] }) => el('li', {}, [...inside, path].join('!/'))),
+    ),
   );

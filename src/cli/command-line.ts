@@ -166,6 +166,14 @@ addCommand(program, 'sign <files...>', 'sign local programs, or the programs in 
       .choices(['keep', 'replace', 'append', 'reject'])
       .default('keep'),
   )
+  .addOption(
+    new Option(
+      '--inside <policy>',
+      'what to do with programs inside of containers: zips in a zip, and signed ones such as MSI',
+    )
+      .choices(['sign', 'require-signed', 'report', 'ignore'])
+      .default('report'),
+  )
   .option('--name <text>', 'description that Windows shows')
   .option('--url <text>', 'URL that Windows shows for more information')
   .option('--page-hashes', 'also sign a hash of every page, which some drivers and protected processes need')

@@ -201,6 +201,7 @@ const NO_CODES: ReadonlySet<string> = new Set([
   'git-shell',
   'no-touch-required',
   'script-host',
+  'not-opened',
 ]);
 
 describe('the exit status', () => {

@@ -17,14 +17,16 @@ const statedBy = {
   ) => ({
     file: [output?.size, [{ name: output?.name, digest: { sha256: output?.sha256 } }]],
     input: [input.name, input.size, input.sha256],
-    programs: signed.map(({ path, before, after, authenticode, certificate: issued, timestamp }) => [
-      path,
-      [before.size, before.sha256],
-      [after.size, after.sha256],
-      [authenticode.algorithm, authenticode.digest],
-      issued,
-      timestamp,
-    ]),
+    programs: signed.map(
+      ({ path, inside = [], before, after, authenticode, certificate: issued, timestamp }) => [
+        [...inside, path],
+        [before.size, before.sha256],
+        [after.size, after.sha256],
+        [authenticode.algorithm, authenticode.digest],
+        issued,
+        timestamp,
+      ],
+    ),
     request: [request.id, request.channel, request.requestedAt, request.sourceRevision],
     requester: [request.signer, request.key],
     vouches: vouches.map(({ name, signer: principal, key, commit }) => [name, principal, key, commit]),
@@ -35,14 +37,16 @@ const statedBy = {
   provenance: ({ subject, predicate }: SigningStatement) => ({
     file: [predicate.output.size, subject],
     input: [predicate.input.name, predicate.input.size, predicate.input.digest.sha256],
-    programs: predicate.programs.map(({ path, before, after, signed, certificate, timestamp }) => [
-      path,
-      [before.size, before.digest.sha256],
-      [after.size, after.digest.sha256],
-      [signed.algorithm, signed.digest],
-      certificate,
-      timestamp,
-    ]),
+    programs: predicate.programs.map(
+      ({ path, inside = [], before, after, signed, certificate, timestamp }) => [
+        [...inside, path],
+        [before.size, before.digest.sha256],
+        [after.size, after.digest.sha256],
+        [signed.algorithm, signed.digest],
+        certificate,
+        timestamp,
+      ],
+    ),
     request: [
       predicate.request.id,
       predicate.request.channel,

@@ -24,8 +24,20 @@ function pinOf(path: string, { input }: ReceiptFile, wanted: RequestedFile): str
   return wanted.entries?.find((entry) => entry.path === path)?.sha256;
 }
 
+/** Whether a program is in a container that the receipt's file holds, or is. */
+const isInside = (
+  { signed }: ReceiptFile,
+  { path, inside }: { readonly path: string; readonly inside: readonly string[] },
+): boolean => inside.length > 0 || (path !== '' && signed.some((each) => each.path === ''));
+
+const isPinned = (path: string, { entries }: RequestedFile): boolean =>
+  entries?.some((entry) => entry.path === path) === true;
+
 function requireEntryPins(file: ReceiptFile, wanted: RequestedFile): void {
-  for (const { path, before } of file.signed) {
+  for (const { path, inside = [], before } of file.signed) {
+    // The pin of what lies inside of a container is that of the outermost container.
+    const [outermost = path] = inside;
+    if (isInside(file, { path, inside }) && (!wanted.entries || isPinned(outermost, wanted))) continue;
     const pin = pinOf(path, file, wanted);
     if (pin === before.sha256 || (pin === undefined && wanted.entries === undefined)) continue;
     const what = path === '' ? file.input.name : `${file.input.name}!/${path}`;

@@ -7,7 +7,8 @@ import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
 import { withProgressBar } from '../../lib/progress.ts';
-import { proveFile } from '../../engine/artifact/prove-file.ts';
+import { placeKey, shownPlace } from '../../engine/artifact/inside/place.ts';
+import { proveFile, type FileProof } from '../../engine/artifact/prove-file.ts';
 import { verifyFile } from '../../engine/artifact/verify-file.ts';
 import { differs, digestDiffers, downloadFile } from './download-file.ts';
 import { attachmentsToDownload, downloadAttachments } from './download-attachments.ts';
@@ -83,14 +84,21 @@ async function prove(
   if (isUnchanged(file)) return;
   const { name } = outputOf(file);
   const proof = await proveFile(original, signed, { limits, scratch, name });
-  if (proof.kind === 'program') return;
+  if (proof.kind === 'program' && proof.signed.length === 1 && file.signed.length === 1) return;
   if (proof.signed.length !== file.signed.length)
     throw differs(name, `${proof.signed.length} programs changed, the receipt names ${file.signed.length}`);
-  const provedByPath = new Map(proof.signed.map((each) => [each.path, each]));
-  for (const { path, before, after } of file.signed)
-    if (provedByPath.get(path)?.after !== after.sha256 || provedByPath.get(path)?.before !== before.sha256)
-      throw differs(name, `"${path}" is not the program that the receipt names`);
+  const proved = new Map(proof.signed.map((each) => [placeKey(each), each]));
+  for (const program of file.signed)
+    if (!isProved(program, proved.get(placeKey(program))))
+      throw differs(name, `"${shownPlace(program)}" is not the program that the receipt names`);
 }
+
+/** Of a file that is not a zip, the digests of the whole were compared before. */
+const isProved = (
+  { path, before, after }: ReceiptFile['signed'][number],
+  proof: FileProof['signed'][number] | undefined,
+): boolean =>
+  proof !== undefined && (path === '' || (proof.before === before.sha256 && proof.after === after.sha256));
 
 /** Checks that every program which the receipt names is signed under the roots that builder.yaml trusts. */
 async function requireTrusted(
@@ -104,13 +112,14 @@ async function requireTrusted(
   const timestampRoots = await readTimestampRoots(config.trust.timestampRoots);
   const options = { limits: config.limits, scratch, roots, ...(timestampRoots ? { timestampRoots } : {}) };
   const { programs } = await verifyFile(signed, options, outputOf(file).name);
-  for (const { path } of file.signed) {
-    const program = path === '' ? programs[0] : programs.find((each) => each.path === path);
+  const byPlace = new Map(programs.map((each) => [placeKey(each), each]));
+  for (const entry of file.signed) {
+    const program = entry.path === '' ? programs[0] : byPlace.get(placeKey(entry));
     if (program?.status === 'ok') continue;
     const why = program?.problems[0]?.message ?? 'its signature leads to another root';
     throw notAllowed(
       'signed-program-untrusted',
-      `${outputOf(file).name}: ${path === '' ? 'it' : `"${path}"`} is not signed under trust.roots: ${why}`,
+      `${outputOf(file).name}: ${entry.path === '' ? 'it' : `"${shownPlace(entry)}"`} is not signed under trust.roots: ${why}`,
       { hint: 'do not use the file; ask the signer operator which certificate signs now' },
     );
   }

@@ -70,9 +70,9 @@ async function signaturesFromReceipt(
       throw invalid('not-signed', `request ${request}: nothing was signed for it`);
     const signatures: DetachedSignature[] = [];
     for (const program of file.signed) {
-      const { path, before, after } = program;
+      const { path, inside, before, after } = program;
       const signature = await answer.signature(program);
-      signatures.push({ path, before: before.sha256, after: after.sha256, signature });
+      signatures.push({ path, inside, before: before.sha256, after: after.sha256, signature });
     }
     return { signatures, sha256: file.output?.sha256 };
   });

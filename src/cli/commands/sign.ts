@@ -12,13 +12,15 @@ import type { SigningKey } from '../../engine/keys/signing-key.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import type {
   AlreadySigned,
+  InsidePolicy,
   SignArtifactOptions,
   SignedFile,
 } from '../../engine/artifact/signed-artifact.ts';
+import { shownPlace } from '../../engine/artifact/inside/place.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
-import { describeKept, describeLeftAlone } from '../output/kept-program-text.ts';
+import { describeKept, describeLeftAlone, UNSIGNED_INSIDE } from '../output/kept-program-text.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import {
   outputInPlace,
@@ -43,6 +45,7 @@ interface SignCommandOptions extends CommonOptions {
   readonly timestampCa?: string[];
   readonly digest: 'sha256' | 'sha384' | 'sha512';
   readonly alreadySigned: AlreadySigned;
+  readonly inside: InsidePolicy;
   readonly name?: string;
   readonly url?: string;
   readonly pageHashes?: boolean;
@@ -86,15 +89,23 @@ async function outputsFor(files: readonly string[], options: SignCommandOptions)
 }
 
 function describeSigned(file: SignedFile, input: string, output: string): string {
+  const own = file.signed.filter((each) =>
+    file.kind === 'program' ? each.path === '' : !each.inside,
+  ).length;
+  const inside = file.signed.length - own;
+  const within = inside > 0 ? `, and ${inside} inside` : '';
   const lines = [
-    `${printable(output)}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${plural(file.entries, 'file')}` : 'signed'} (${printable(input)})`,
+    `${printable(output)}: ${file.kind === 'zip' ? `signed ${own} of ${plural(file.entries, 'file')}` : 'signed'}${within} (${printable(input)})`,
   ];
-  for (const { path, timestamp } of file.signed)
+  for (const { path, inside: containers, timestamp } of file.signed)
     lines.push(
-      `  ${printable(path === '' ? basename(output) : path)}${timestamp ? `  timestamped ${timestamp.time.toISOString()} by ${printable(timestamp.authority)}` : '  not timestamped'}`,
+      `  ${printable(path === '' ? basename(output) : shownPlace({ path, inside: containers }))}${timestamp ? `  timestamped ${timestamp.time.toISOString()} by ${printable(timestamp.authority)}` : '  not timestamped'}`,
     );
-  for (const kept of file.kept) lines.push(`  ${printable(kept.path)}  ${describeKept(kept)}`);
-  for (const left of file.leftAlone) lines.push(`  ${printable(left.path)}  ${describeLeftAlone(left)}`);
+  for (const kept of file.kept) lines.push(`  ${printable(shownPlace(kept))}  ${describeKept(kept)}`);
+  for (const left of file.leftAlone)
+    lines.push(`  ${printable(shownPlace(left))}  ${describeLeftAlone(left)}`);
+  for (const place of file.unsignedInside)
+    lines.push(`  ${printable(shownPlace(place))}  ${UNSIGNED_INSIDE}`);
   return lines.join('\n');
 }
 
@@ -155,6 +166,7 @@ async function signingOptions(key: SigningKey, options: SignCommandOptions): Pro
     url: options.url,
     pageHashes: options.pageHashes,
     alreadySigned: options.alreadySigned,
+    inside: options.inside,
     ...filesToSign(options),
     limits: DEFAULT_LIMITS,
     scratch: tmpdir(),
@@ -195,6 +207,7 @@ const FLAGS: ReadonlyMap<string, string> = new Map(
     passphraseFile: '--passphrase-file',
     files: '--files',
     alreadySigned: '--already-signed',
+    inside: '--inside',
     pageHashes: '--page-hashes',
     timestampRoots: '--timestamp-ca',
   }),

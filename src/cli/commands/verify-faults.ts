@@ -2,6 +2,7 @@ import { printable } from '../../lib/printable.ts';
 import type { SignpipeError } from '../../lib/errors.ts';
 import type { FileProof } from '../../engine/artifact/prove-file.ts';
 import type { FileReport } from '../../engine/artifact/verify-file.ts';
+import { placeKey, shownPlace, type Place } from '../../engine/artifact/inside/place.ts';
 import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
 import { identityDiffers, isSignedBy } from '../../engine/authenticode/signed-by.ts';
 import type { VerifiedProvenance } from '../../engine/provenance/verify-provenance.ts';
@@ -35,25 +36,27 @@ function requiredOf(
   { report, proof, provenance }: VerifyOutcome,
   { files }: Demands,
 ): readonly ProgramReport[] | null {
-  if (report.kind !== 'zip') return proof || files ? report.programs : null;
-  if (!proof && !files && !provenance) return null;
+  const isZip = report.kind === 'zip';
+  if (!proof && !files && !(provenance && isZip)) return null;
   const attested = provenance?.signing.statement.predicate.programs ?? [];
-  const since = new Set([...(proof?.signed ?? []), ...attested].map(({ path }) => path));
-  return report.programs.filter(({ path, meant }) => since.has(path) || meant === true);
+  const since = new Set([...(proof?.signed ?? []), ...attested].map(placeKey));
+  return report.programs.filter(
+    (program, index) => (!isZip && index === 0) || since.has(placeKey(program)) || program.meant === true,
+  );
 }
 
 const UNCHECKED =
   'who signed was not checked: give --ca ROOTS, or --any-signer if it does not matter who it was';
 
-const named = (path: string, what: string): string => `${printable(path)}: ${what}`;
+const named = (place: Place, what: string): string => `${printable(shownPlace(place))}: ${what}`;
 
 /** What is wrong with a program that must be good; null if it is good. */
 function faultOf(program: ProgramReport, { roots, anySigner, identity }: Demands): string | null {
-  const { path, status, stranger } = program;
+  const { status, stranger } = program;
   if (status === 'bad') return null; // `badFaults` reports it.
   if (status === 'ok') return identity === undefined ? null : identityFault(program, identity);
-  if (status === 'unsigned') return named(path, 'is not signed');
-  if (stranger) return named(path, 'is not signed under the given roots');
+  if (status === 'unsigned') return named(program, 'is not signed');
+  if (stranger) return named(program, 'is not signed under the given roots');
   return anySigner || roots ? null : UNCHECKED;
 }
 
@@ -61,7 +64,7 @@ function faultOf(program: ProgramReport, { roots, anySigner, identity }: Demands
 function identityFault(program: ProgramReport, identity: string): string | null {
   if (isSignedBy(program, identity)) return null;
   const { message, code } = identityDiffers(program, identity);
-  return `${named(program.path, message)} [${code}]`;
+  return `${named(program, message)} [${code}]`;
 }
 
 function requiredFaults(required: readonly ProgramReport[], demands: Demands): string[] {
@@ -75,7 +78,8 @@ function wholeFaults(
   { roots, anySigner, identity }: Demands,
 ): string[] {
   if (status === 'unsigned') return [kind === 'zip' ? 'nothing in it is signed' : 'it is not signed'];
-  if (status === 'ok' && identity !== undefined) return noneSignedBy(programs, identity);
+  if (status === 'ok' && identity !== undefined)
+    return noneSignedBy(kind === 'zip' ? programs : programs.slice(0, 1), identity);
   if (status !== 'intact') return [];
   if (roots) return ['nothing in it is signed under the given roots'];
   return anySigner ? [] : [UNCHECKED];
@@ -90,11 +94,12 @@ function noneSignedBy(programs: readonly ProgramReport[], identity: string): str
 }
 
 const badFaults = ({ path: file, kind, programs }: FileReport): string[] =>
-  programs.flatMap(({ path, status, problems }) => {
+  programs.flatMap((program, index) => {
+    const { path, status, problems } = program;
     if (status !== 'bad') return [];
-    const itself = kind === 'zip' ? `${file}!/${path}: ` : `${path}: `;
+    const itself = kind !== 'zip' && index === 0 ? `${path}: ` : `${file}!/${shownPlace(program)}: `;
     const why = problems.map(({ message, code }) => `${printable(message.replace(itself, ''))} [${code}]`);
-    return [named(path, why.join('; '))];
+    return [named(program, why.join('; '))];
   });
 
 const unreadFaults = ({ unread }: FileReport): string[] =>

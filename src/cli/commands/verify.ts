@@ -10,7 +10,8 @@ import { withFile } from '../../lib/bytes/byte-source.ts';
 import { sha256OfFile } from '../../lib/bytes/hash.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { verifyFile, type FileReport } from '../../engine/artifact/verify-file.ts';
-import type { VerifyFileOptions } from '../../engine/artifact/verify-zip.ts';
+import { placeKey, shownPlace } from '../../engine/artifact/inside/place.ts';
+import type { VerifyFileOptions } from '../../engine/artifact/inside/verify-inside.ts';
 import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
 import { faultsOf, type VerifyOutcome } from './verify-faults.ts';
@@ -45,9 +46,9 @@ const count = (programs: readonly ProgramReport[], of: (program: ProgramReport) 
 
 /** How many programs of a zip have which status. */
 function summary({ report: { programs }, provenance }: VerifyOutcome): string {
-  const attested = new Set(provenance?.signing.statement.predicate.programs.map(({ path }) => path));
-  const isAttested = ({ path, status, stranger }: ProgramReport): boolean =>
-    status === 'intact' && !stranger && attested.has(path);
+  const attested = new Set(provenance?.signing.statement.predicate.programs.map(placeKey));
+  const isAttested = (program: ProgramReport): boolean =>
+    program.status === 'intact' && !program.stranger && attested.has(placeKey(program));
   const counts = [
     [count(programs, ({ status }) => status === 'ok'), 'signed under the given roots'],
     [count(programs, isAttested), 'signed as provenance states'],
@@ -76,6 +77,17 @@ function headline({ report, provenance }: VerifyOutcome, faults: readonly string
 const unreadLines = ({ unread }: FileReport): string[] =>
   unread.filter(({ suspect }) => !suspect).map(({ message }) => `  not examined: ${printable(message)}`);
 
+/** The most programs that are named in one line. */
+const MAX_NAMED = 5;
+
+/** Programs that a signed container holds without a signature of their own. */
+function unsignedInsideLines({ unsignedInside }: FileReport): string[] {
+  if (unsignedInside.length === 0) return [];
+  const named = unsignedInside.slice(0, MAX_NAMED).map((place) => printable(shownPlace(place), 300));
+  const more = unsignedInside.length - named.length;
+  return [`  unsigned inside a signed container: ${named.join(', ')}${more > 0 ? `, and ${more} more` : ''}`];
+}
+
 function faultLines(faults: readonly string[]): string[] {
   const more = faults.length - MAX_FAULTS;
   return [
@@ -94,11 +106,11 @@ function describeOutcome(
   const verdict = paint(headline(outcome, faults), faults.length > 0 ? 'bad' : 'good');
   const lines = [`${printable(report.path)}: ${verdict}`];
   if (!options.quiet) {
-    for (const program of report.programs) lines.push(describeReport(program).replace(/^/gm, '  '));
-    lines.push(...report.nested.map((path) => `  not examined: ${printable(path)} is a zip`));
+    for (const program of report.programs)
+      lines.push(describeReport({ ...program, path: shownPlace(program) }).replace(/^/gm, '  '));
   }
-  lines.push(...unreadLines(report));
-  if (report.kind === 'zip') lines.push(summary(outcome));
+  lines.push(...unreadLines(report), ...unsignedInsideLines(report));
+  if (report.kind === 'zip' || report.programs.length > 1) lines.push(summary(outcome));
   if (proof)
     lines.push(
       `  proved: it is ${printable(options.original ?? '')} plus ${plural(proof.signed.length, 'signature')}, and nothing else`,
@@ -128,7 +140,7 @@ async function reportOn(
     return await verifyFile(path, options);
   } catch (error) {
     if (provenance === undefined || !isInvalid(error) || error.code !== 'not-signable') throw error;
-    return { path, kind: 'other', status: 'unsigned', programs: [], unread: [], nested: [] };
+    return { path, kind: 'other', status: 'unsigned', programs: [], unread: [], unsignedInside: [] };
   }
 }
 

@@ -20,7 +20,11 @@ export const describeKept = ({ signer, certificate, trusted }: AnyKeptProgram): 
 const WHY = new Map([
   ['apple-double', 'left alone: a macOS metadata file (AppleDouble), not a program'],
   ['nested-zip', 'not examined: a zip inside the zip'],
+  ['not-opened', 'not examined: what is inside of it cannot be read'],
 ]);
+
+/** What is said of a program in a container that has no signature. */
+export const UNSIGNED_INSIDE = 'NOT SIGNED, inside of a container';
 
 /** Why an entry was left alone. */
 export const describeLeftAlone = ({ why }: { readonly why: string }): string =>

@@ -1,15 +1,21 @@
 import type { Waited } from '../../app/builder/wait.ts';
-import { isUnchanged, type ReceiptFile } from '../../protocol/control/receipt-schema.ts';
+import { countSigned, isUnchanged, type ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { painter, wantsColour } from '../../lib/terminal-colors.ts';
 import { printable } from '../../lib/printable.ts';
-import { describeKept, describeLeftAlone } from './kept-program-text.ts';
+import { shownPlace } from '../../engine/artifact/inside/place.ts';
+import { describeKept, describeLeftAlone, UNSIGNED_INSIDE } from './kept-program-text.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
 const whatWasDone = (file: ReceiptFile): string =>
   isUnchanged(file)
     ? `unchanged: ${(file.leftAlone ?? []).length > 0 ? 'nothing that was examined' : 'nothing in it'} can be signed`
-    : `${file.signed.length} of ${file.entries} files signed`;
+    : signedCounts(file);
+
+function signedCounts(file: ReceiptFile): string {
+  const { own, inside } = countSigned(file);
+  return `${own} of ${file.entries} files signed${inside > 0 ? `, and ${inside} inside` : ''}`;
+}
 
 /** A receipt as text. */
 export function describeReceipt({ receipt, commit, files }: Waited): string {
@@ -23,11 +29,16 @@ export function describeReceipt({ receipt, commit, files }: Waited): string {
     );
   for (const file of receipt.files) {
     lines.push(`  ${printable(file.input.name)}: ${whatWasDone(file)}`);
-    for (const { path, timestamp } of file.signed)
-      if (path !== '') lines.push(`    ${printable(path)}${timestamp ? `  ${timestamp.time}` : ''}`);
-    for (const kept of file.kept) lines.push(`    ${printable(kept.path)}  ${describeKept(kept)}`);
+    for (const entry of file.signed)
+      if (entry.path !== '')
+        lines.push(
+          `    ${printable(shownPlace(entry))}${entry.timestamp ? `  ${entry.timestamp.time}` : ''}`,
+        );
+    for (const kept of file.kept) lines.push(`    ${printable(shownPlace(kept))}  ${describeKept(kept)}`);
     for (const left of file.leftAlone ?? [])
-      lines.push(`    ${printable(left.path)}  ${describeLeftAlone(left)}`);
+      lines.push(`    ${printable(shownPlace(left))}  ${describeLeftAlone(left)}`);
+    for (const place of file.unsignedInside ?? [])
+      lines.push(`    ${printable(shownPlace(place))}  ${UNSIGNED_INSIDE}`);
   }
   for (const path of files) lines.push(`  -> ${printable(path)}`);
   return lines.join('\n');

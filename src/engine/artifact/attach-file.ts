@@ -1,25 +1,25 @@
-import { normalPath } from '../../lib/zip/entry-paths.ts';
-import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
+import { normalPath, shown } from '../../lib/zip/entry-paths.ts';
 import type { PartialArchive } from '../../lib/zip/read-zip.ts';
 import { planRewrite, rewriteZip, type NewContent, type RewritePlan } from '../../lib/zip/rewrite-zip.ts';
 import type { CheckName } from '../authenticode/report.ts';
-import { invalid } from '../../lib/errors.ts';
+import { invalid, type SignpipeError } from '../../lib/errors.ts';
 import { writeStreamAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256OfFile, sha256OfSource } from '../../lib/bytes/hash.ts';
 import { unchangedRange } from '../../lib/bytes/delta.ts';
+import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { readChunks } from '../../lib/bytes/read-chunks.ts';
 import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
+import { Budget, Descent } from './inside/descent.ts';
+import type { Place } from './inside/place.ts';
 import { NEW_BYTES_IN_MEMORY, type RemoteSource } from './sign-zip.ts';
 import type { SignArtifactOptions } from './signed-artifact.ts';
 import { newContent, Spool, type UnpackedProgram } from './unpacked-programs.ts';
 import { verifyProgram } from './verify-program.ts';
 
-/** A detached signature, and the program that it belongs to. */
-export interface DetachedSignature {
-  /** Path inside the zip; empty for a program that is not in a zip. */
-  readonly path: string;
+/** A detached signature, and the place of the program that it belongs to. */
+export interface DetachedSignature extends Place {
   /** SHA-256 of the unsigned program, hex; undefined if it is not known. */
   readonly before?: string | undefined;
   /** SHA-256 of the signed program, hex; undefined if it is not known. */
@@ -63,36 +63,107 @@ async function requireItsSignature(signed: ByteSource): Promise<void> {
   });
 }
 
-/** The program with its signature; checks its SHA-256 before and after against the receipt. */
-async function attachTo(program: UnpackedProgram, wanted: DetachedSignature): Promise<NewContent> {
-  const hint = 'the rebuild is not the program that was signed: compare the two builds';
-  requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
-  const file = await openSignableFile(program.source);
+/** A file that gets a signature, or in which files get one, or both. */
+interface ToAttach {
+  signature?: DetachedSignature;
+  /** By path; empty if nothing inside gets a signature. */
+  readonly members: Map<string, ToAttach>;
+}
+
+/** Signatures by the files that they belong to; the artifact itself is the root. */
+function treeOf(wanted: readonly DetachedSignature[]): ToAttach {
+  const root: ToAttach = { members: new Map() };
+  for (const each of wanted) {
+    let at = root;
+    const { path, inside = [] } = each;
+    for (const name of path === '' ? inside : [...inside, path]) {
+      const next = at.members.get(normalPath(name)) ?? { members: new Map() };
+      at.members.set(normalPath(name), next);
+      at = next;
+    }
+    at.signature = each;
+  }
+  return root;
+}
+
+const REBUILD_HINT = 'the rebuild is not the program that was signed: compare the two builds';
+
+/**
+ * The file with its signature, after what is inside of it got its own; checks its SHA-256 before and after against the
+ * receipt. `inside`: the path from the artifact to its members.
+ */
+async function attachTo(
+  program: UnpackedProgram,
+  { signature: wanted, members }: ToAttach,
+  inside: readonly string[],
+  descent: Descent,
+): Promise<NewContent> {
+  const { name } = program.source;
+  requireDigest(name, program.sha256, wanted?.before, 'rebuild-differs', REBUILD_HINT);
+  const repacked = members.size > 0 ? await attachInside(program.source, members, inside, descent) : null;
+  if (!wanted) {
+    if (!repacked) throw invalid('rebuild-differs', `${name}: it has no signature to attach`);
+    return newContent(repacked, unchangedRange(repacked.delta), program.blocks);
+  }
+  const file = await openSignableFile(repacked ?? program.source);
   const signed = await (file.attach?.(wanted.signature) ?? file.embed(wanted.signature));
   requireDigest(
-    program.source.name,
+    name,
     await sha256OfSource(signed),
     wanted.after,
     'attached-differs',
     'the signature is not the one that the receipt speaks of',
   );
   if (wanted.after === undefined) await requireItsSignature(signed);
-  return newContent(signed, unchangedRange(signed.delta), program.blocks);
+  return repacked ? { source: signed } : newContent(signed, unchangedRange(signed.delta), program.blocks);
 }
+
+/** The container with signatures attached to its members. */
+async function attachInside(
+  source: ByteSource,
+  members: ToAttach['members'],
+  inside: readonly string[],
+  descent: Descent,
+): Promise<PatchedSource> {
+  const container = await descent.openSource(source, inside);
+  if (!container)
+    throw invalid(
+      'rebuild-differs',
+      `${source.name}: nothing is inside of it, but the receipt names signed files`,
+    );
+  const contents = new Map<string, ByteSource>();
+  for await (const { member, content } of container.read(({ path }) => members.has(normalPath(path)))) {
+    const { path, size } = member;
+    const unpacked = await descent.unpack(content, size, `${source.name}!/${path}`);
+    const each = members.get(normalPath(path));
+    if (each) contents.set(path, (await attachTo(unpacked, each, [...inside, path], descent)).source);
+  }
+  const attached = new Set([...contents.keys()].map(normalPath));
+  const missing = [...members.keys()].find((path) => !attached.has(path));
+  if (missing !== undefined) throw notInIt(source.name, missing);
+  return container.replace(contents);
+}
+
+const notInIt = (name: string, path: string): SignpipeError =>
+  invalid('rebuild-differs', `${name}: ${shown(path)}, which was signed, is not in it`);
 
 /** Attaches signatures to programs in a zip. `use` is given the new content by path, which is gone when this returns. */
 async function attachToEntries<T>(
   archive: PartialArchive,
-  signatures: readonly DetachedSignature[],
+  { signature, members }: ToAttach,
   scratch: string,
   use: (contents: ReadonlyMap<string, NewContent>) => Promise<T>,
 ): Promise<T> {
   const spool = new Spool(scratch);
+  const descent = new Descent(new Budget(archive.limits, archive.source.size), spool);
   try {
+    if (signature) throw notInIt(archive.source.name, signature.path);
+    const located = new Map(archive.located.map((entry) => [entry.path, entry]));
     const contents = new Map<string, NewContent>();
-    for (const each of signatures) {
-      const entry = entryOf(archive, each.path);
-      contents.set(entry.path, await attachTo(await spool.unpack(archive, entry), each));
+    for (const [path, each] of members) {
+      const entry = located.get(path);
+      if (!entry) throw notInIt(archive.source.name, path);
+      contents.set(path, await attachTo(await spool.unpack(archive, entry), each, [path], descent));
     }
     return await use(contents);
   } finally {
@@ -100,25 +171,25 @@ async function attachToEntries<T>(
   }
 }
 
-function entryOf({ located, source }: PartialArchive, path: string): ArchiveEntry {
-  const entry = located.find((each) => each.path === normalPath(path));
-  if (entry) return entry;
-  throw invalid('rebuild-differs', `${source.name}: "${path}", which was signed, is not in it`);
-}
-
 async function attachToProgram(
   source: ByteSource,
-  wanted: readonly DetachedSignature[],
+  wanted: ToAttach,
   output: string,
+  { limits, scratch }: AttachOptions,
 ): Promise<void> {
-  const [only, ...others] = wanted;
-  if (!only || others.length > 0 || only.path !== '')
+  if (!wanted.signature)
     throw invalid(
       'rebuild-differs',
-      `${source.name}: it is a program, but the receipt speaks of a zip with ${wanted.length} signed in it`,
+      `${source.name}: it is not a zip, but the receipt speaks of a zip with files signed in it`,
     );
-  const content = await attachTo({ source, sha256: await sha256OfSource(source) }, only);
-  await writeStreamAtomically(output, readChunks(content.source));
+  const spool = new Spool(scratch);
+  const descent = new Descent(new Budget(limits, source.size), spool);
+  try {
+    const content = await attachTo({ source, sha256: await sha256OfSource(source) }, wanted, [], descent);
+    await writeStreamAtomically(output, readChunks(content.source));
+  } finally {
+    await spool.close();
+  }
 }
 
 /**
@@ -137,12 +208,13 @@ export function attachToFile(
       await writeStreamAtomically(output, readChunks(source));
       return sha256OfFile(output);
     }
+    const tree = treeOf(wanted);
     if ((await fileKindOf(source)) !== 'zip') {
-      await attachToProgram(source, wanted, output);
+      await attachToProgram(source, tree, output, { limits, scratch });
       return sha256OfFile(output);
     }
     const archive = await readZip(source, limits);
-    const { sha256 } = await attachToEntries(archive, wanted, scratch, (contents) =>
+    const { sha256 } = await attachToEntries(archive, tree, scratch, (contents) =>
       rewriteZip(archive, contents, output),
     );
     return sha256;
@@ -160,16 +232,16 @@ export async function attachToRemoteZip(
   path: string,
   { limits, scratch }: AttachOptions,
 ): Promise<RewritePlan<string>> {
-  const paths = new Set(wanted.map((each) => normalPath(each.path)));
+  const tree = treeOf(wanted);
   const archive = await readZipPartially(source, limits, {
-    wanted: (entry) => paths.has(entry.path),
+    wanted: (entry) => tree.members.has(entry.path),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (_entries, ranges) => {
       for (const each of ranges) source.prefetch(each);
     },
   });
   const target = { path, inMemory: NEW_BYTES_IN_MEMORY };
-  return attachToEntries(archive, wanted, scratch, (contents) =>
+  return attachToEntries(archive, tree, scratch, (contents) =>
     planRewrite(archive, contents, target, (_delta, newBytes) => sha256OfSource(newBytes)),
   );
 }

@@ -1,9 +1,9 @@
 import { compareZips } from '../../lib/zip/compare-zips.ts';
 import type { ArchiveLimits } from '../../lib/zip/limits.ts';
-import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { readZip } from '../formats/packages.ts';
-import { openSignableFile } from '../formats/recognize.ts';
+import { Budget, Descent } from './inside/descent.ts';
+import { InsideProof, type Pair, type ProvedProgram } from './inside/prove-inside.ts';
 import { Spool } from './unpacked-programs.ts';
 
 export interface ProveOptions {
@@ -13,14 +13,31 @@ export interface ProveOptions {
   readonly name?: string | undefined;
 }
 
-/** A program that got exactly one signature; SHA-256 in lower-case hex. */
-export interface ProvedProgram {
-  readonly path: string;
-  readonly before: string;
-  readonly after: string;
+/** Runs a proof with room for unpacked files, which are gone afterwards. The budgets hold for all proofs of one file. */
+export async function withProof<T>(
+  budgets: Pair<Budget>,
+  scratch: string,
+  prove: (proof: InsideProof, spool: Spool) => Promise<T>,
+): Promise<T> {
+  const spool = new Spool(scratch);
+  try {
+    const descents = {
+      before: new Descent(budgets.before, spool),
+      after: new Descent(budgets.after, spool),
+    };
+    return await prove(new InsideProof(descents), spool);
+  } finally {
+    await spool.close();
+  }
 }
 
-/** Proves that a zip is another one with only signatures added to its programs. */
+/** The budgets for a file as it was and as it is. */
+export const budgetsFor = (before: ByteSource, after: ByteSource, limits: ArchiveLimits): Pair<Budget> => ({
+  before: new Budget(limits, before.size),
+  after: new Budget(limits, after.size),
+});
+
+/** Proves that a zip is another one with only signatures added to its programs, and to those in containers in it. */
 export async function proveZip(
   original: ByteSource,
   signed: ByteSource,
@@ -28,18 +45,15 @@ export async function proveZip(
 ): Promise<ProvedProgram[]> {
   const before = await readZip(original, limits);
   const after = await readZip(signed, limits);
-  const changed = await compareZips(before, after);
+  const budgets = budgetsFor(original, signed, limits);
   const programs: ProvedProgram[] = [];
-  for (const [entry, signedEntry] of changed) {
-    const spool = new Spool(scratch);
-    try {
-      const now = await spool.unpack(after, signedEntry);
-      const then = await spool.unpack(before, entry);
-      await proveOnlySignatureAdded(await openSignableFile(then.source), await openSignableFile(now.source));
-      programs.push({ path: entry.path, before: then.sha256, after: now.sha256 });
-    } finally {
-      await spool.close();
-    }
-  }
+  for (const [entry, signedEntry] of await compareZips(before, after))
+    programs.push(
+      ...(await withProof(budgets, scratch, async (proof, spool) => {
+        const now = await spool.unpack(after, signedEntry);
+        const then = await spool.unpack(before, entry);
+        return proof.file({ before: then, after: now }, { path: entry.path });
+      })),
+    );
   return programs;
 }

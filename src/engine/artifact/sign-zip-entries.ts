@@ -6,7 +6,7 @@ import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
 import { mayBeProgram, mayBeZip } from '../formats/program-names.ts';
 import { requireSignableSize } from '../formats/recognize.ts';
 import { isOurs } from './globs.ts';
-import { Descent } from './inside/descent.ts';
+import { Budget, Descent } from './inside/descent.ts';
 import { Search, type FileToSign, type FindOptions } from './inside/find-inside.ts';
 import { FoundSigner } from './inside/sign-inside.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
@@ -81,7 +81,7 @@ export async function findInZip(
     .sort((a, b) => a.index - b.index);
   requireAllPinsFound(toRead, options.pins, name);
   requireAllOpenable(source, toRead, limits);
-  const search = new Search(options, new Descent(limits, spool, source.size));
+  const search = new Search(options, new Descent(new Budget(limits, source.size), spool));
   const files: FileToSign[] = [];
   // Several are unpacked at once; if some are refused, the first in order is reported.
   const tasks = toRead.map((entry) => () => unpackOne(archive, entry, spool, options.pins));

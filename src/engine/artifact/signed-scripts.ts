@@ -13,7 +13,7 @@ const SMALLEST_SIGNATURE = 300;
 const WHOLE = 64 * 1024;
 
 /** How many bytes of an entry to read at first: more than of others if its name may be that of a script. */
-export const headSizeOf = (entry: ArchiveEntry): number =>
+export const headSizeOf = (entry: Pick<ArchiveEntry, 'path' | 'size'>): number =>
   entry.size <= WHOLE && formatByName(entry.path) ? Math.max(HEAD_SIZE, entry.size) : HEAD_SIZE;
 
 /** Whether a script holds a mark of a signature; `head` are its first `headSizeOf` bytes. */

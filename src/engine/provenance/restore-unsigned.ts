@@ -5,7 +5,9 @@ import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { openSignableFile } from '../formats/recognize.ts';
 import { readZip } from '../formats/packages.ts';
 import { Spool } from '../artifact/unpacked-programs.ts';
-import type { VerifyFileOptions } from '../artifact/verify-zip.ts';
+import { Budget, Descent } from '../artifact/inside/descent.ts';
+import { placeKey, shownPlace, within, type Place } from '../artifact/inside/place.ts';
+import type { VerifyFileOptions } from '../artifact/inside/verify-inside.ts';
 import type { AttestedProgram } from './signing-statement.ts';
 import { statementDiffers } from './statement-differs.ts';
 
@@ -24,43 +26,102 @@ async function isRestored(source: ByteSource, { before }: AttestedProgram): Prom
 }
 
 /** Throws `provenance-differs` unless a program has the bytes that provenance says it has with its signature. */
-async function requireAfter(source: ByteSource, { path, after }: AttestedProgram): Promise<void> {
+async function requireAfter(source: ByteSource, { path, inside, after }: AttestedProgram): Promise<void> {
   if (source.size === after.size && (await sha256OfSource(source)) === after.digest.sha256) return;
-  const name = path === '' ? 'the file' : printable(path, 300);
+  const name = path === '' ? 'the file' : printable(shownPlace({ path, inside }), 300);
   throw statementDiffers(`${name}: has other bytes than provenance says it has with its signature`);
 }
 
+/** Programs by the containers that lead to them, outermost first. */
+interface Attested {
+  program?: AttestedProgram;
+  /** By path. */
+  readonly members: Map<string, Attested>;
+}
+
+function treeOf(programs: readonly AttestedProgram[]): Attested {
+  const root: Attested = { members: new Map() };
+  for (const program of programs) {
+    let at = root;
+    for (const name of within(program)) {
+      const next = at.members.get(name) ?? { members: new Map() };
+      at.members.set(name, next);
+      at = next;
+    }
+    at.program = program;
+  }
+  return root;
+}
+
+/** Goes down to the programs of which provenance speaks. */
+class Restoration {
+  readonly restored = new Set<string>();
+
+  constructor(
+    private readonly options: Pick<VerifyFileOptions, 'limits' | 'scratch'>,
+    private readonly budget: Budget,
+  ) {}
+
+  /** Checks one program, if it is one, and those inside of it. */
+  async check(source: ByteSource, { program, members }: Attested, place: Place): Promise<void> {
+    if (program) {
+      await requireAfter(source, program);
+      // What was signed inside of it is not undone by removing its own signature.
+      if (members.size === 0 && (await isRestored(source, program))) this.restored.add(placeKey(place));
+    }
+    if (members.size > 0) await this.inside(source, members, within(place));
+  }
+
+  private async inside(
+    source: ByteSource,
+    members: Attested['members'],
+    inside: readonly string[],
+  ): Promise<void> {
+    const spool = new Spool(this.options.scratch);
+    try {
+      const descent = new Descent(this.budget, spool);
+      const container = await descent.openSource(source, inside);
+      for await (const { member, content } of container?.read(({ path }) => members.has(path)) ?? []) {
+        const unpacked = await descent.unpack(content, member.size, `${source.name}!/${member.path}`);
+        const attested = members.get(member.path);
+        const place = { path: member.path, ...(inside.length > 0 ? { inside } : {}) };
+        if (attested) await this.check(unpacked.source, attested, place);
+      }
+    } finally {
+      await spool.close();
+    }
+  }
+}
+
 /**
- * The paths of the programs whose unsigned bytes can be had again from the signed file: for them the file itself proves
- * that provenance links the right digests, whatever its signer says. Missing are programs that carried a signature
- * before, and those with an unusual value in a field that signing rewrites. Throws `provenance-differs` if a program has
- * other bytes than provenance says that it has now.
+ * The places (as `placeKey`) of the programs whose unsigned bytes can be had again from the signed file: for them the file
+ * itself proves that provenance links the right digests, whatever its signer says. Missing are programs that carried a
+ * signature before, those with an unusual value in a field that signing rewrites, and containers in which programs were
+ * signed too. Throws `provenance-differs` if a program has other bytes than provenance says that it has now.
  */
 export async function restorablePrograms(
   file: ByteSource,
   programs: readonly AttestedProgram[],
   { limits, scratch }: Pick<VerifyFileOptions, 'limits' | 'scratch'>,
 ): Promise<Set<string>> {
-  const restored = new Set<string>();
-  const [first] = programs;
-  if (!first) return restored;
-  if (first.path === '') {
-    await requireAfter(file, first);
-    return (await isRestored(file, first)) ? restored.add('') : restored;
+  if (programs.length === 0) return new Set();
+  const restoration = new Restoration({ limits, scratch }, new Budget(limits, file.size));
+  const root = treeOf(programs);
+  if (root.program) {
+    await restoration.check(file, root, { path: '' });
+    return restoration.restored;
   }
-  const wanted = new Map(programs.map((program) => [program.path, program]));
   const archive = await readZip(file, limits);
   for (const entry of archive.layout) {
-    const program = wanted.get(entry.path);
-    if (!program) continue;
+    const attested = root.members.get(entry.path);
+    if (!attested) continue;
     const spool = new Spool(scratch);
     try {
       const { source } = await spool.unpack(archive, entry);
-      await requireAfter(source, program);
-      if (await isRestored(source, program)) restored.add(entry.path);
+      await restoration.check(source, attested, { path: entry.path });
     } finally {
       await spool.close();
     }
   }
-  return restored;
+  return restoration.restored;
 }

@@ -8,7 +8,8 @@ import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { SignatureReport } from '../authenticode/report.ts';
 import type { FileReport } from '../artifact/verify-file.ts';
 import type { ProgramReport } from '../artifact/verify-program.ts';
-import type { VerifyFileOptions } from '../artifact/verify-zip.ts';
+import { placeKey, shownPlace } from '../artifact/inside/place.ts';
+import type { VerifyFileOptions } from '../artifact/inside/verify-inside.ts';
 import { readEnvelopes } from './read-provenance.ts';
 import { restorablePrograms } from './restore-unsigned.ts';
 import type { AttestedProgram, SigningPredicate, SigningStatement } from './signing-statement.ts';
@@ -21,7 +22,7 @@ export interface VerifiedProvenance {
   readonly signing: Trusted<SigningStatement>;
   /** The verification summary of the same file, if there is one. */
   readonly summary: Trusted<SummaryStatement> | null;
-  /** The paths of the programs whose unsigned bytes the file itself proves; see `restorablePrograms`. */
+  /** The places (as `placeKey`) of the programs whose unsigned bytes the file itself proves; see `restorablePrograms`. */
   readonly restored: readonly string[];
   readonly ignored: TrustedStatements['ignored'];
 }
@@ -76,7 +77,7 @@ function checkProgram(
   program: ProgramReport | undefined,
 ): void {
   const { path, signed } = attested;
-  const name = path === '' ? (program?.path ?? 'the file') : printable(path, 300);
+  const name = path === '' ? (program?.path ?? 'the file') : printable(shownPlace(attested), 300);
   if (!program)
     throw statementDiffers(`${name}: provenance says that it was signed, and the file has no such program`);
   const signatures = program.signatures.filter(
@@ -110,8 +111,11 @@ function checkFile(
       `${report.path}: provenance says that ${isUnchanged ? 'programs were signed in it, and that it did not change' : 'nothing in it was signed, and that it changed'}`,
     );
   const { kind, programs } = report;
-  const byPath = new Map(programs.map((program) => [kind === 'zip' ? program.path : '', program]));
-  for (const program of predicate.programs) checkProgram(program, predicate, byPath.get(program.path));
+  // A program that is not in a zip has the file's name in its report, and comes first.
+  const reports = new Map(
+    programs.map((program, index) => [kind !== 'zip' && index === 0 ? '' : placeKey(program), program]),
+  );
+  for (const program of predicate.programs) checkProgram(program, predicate, reports.get(placeKey(program)));
 }
 
 const signedAt = ({ statement }: Trusted<SigningStatement>): number =>

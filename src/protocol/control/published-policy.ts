@@ -35,6 +35,13 @@ const channelSchema = z.object({
     .literal(true)
     .optional()
     .describe('a signed statement of how it was signed is delivered beside each signed file'),
+  inside: z
+    .string()
+    .max(32)
+    .optional()
+    .describe(
+      'what happens to programs inside of containers: sign, require-signed or ignore; report if absent',
+    ),
   others: z
     .literal('checksum')
     .optional()

@@ -1,6 +1,6 @@
 import { shortId } from '../../lib/git/objects.ts';
 import { printable } from '../../lib/printable.ts';
-import type { Receipt } from './receipt-schema.ts';
+import { countSigned, type Receipt } from './receipt-schema.ts';
 import { formatTrailers, type Trailer } from '../../lib/git/trailers.ts';
 import { sha256Sums, sumLine, type NamedDigest } from '../../lib/sha256sums.ts';
 
@@ -11,16 +11,22 @@ function whatFor({ files, request }: Receipt): string {
   return more.length === 0 ? name : `${name} and ${more.length} more`;
 }
 
+/** Whether a file was signed itself, and is no zip. */
+const isLone = ({ signed }: Receipt['files'][number]): boolean => signed.some(({ path }) => path === '');
+
 function subject(receipt: Receipt): string {
   const name = whatFor(receipt);
   if (receipt.outcome !== 'signed')
     return `${receipt.outcome} ${name}: ${printable(receipt.reason?.message ?? '', 160)}`;
   const verb = receipt.test ? 'TEST signed' : 'signed';
-  const signed = receipt.files.reduce((sum, file) => sum + file.signed.length, 0);
+  const counts = receipt.files.map(countSigned);
+  const signed = counts.reduce((sum, { own }) => sum + own, 0);
+  const inside = counts.reduce((sum, each) => sum + each.inside, 0);
   const entries = receipt.files.reduce((sum, file) => sum + file.entries, 0);
-  if (signed === 0) return `checksummed ${name}`;
-  const lone = receipt.files.every((file) => file.signed.every((entry) => entry.path === ''));
-  return lone ? `${verb} ${name}` : `${verb} ${name}: ${signed} of ${entries} files`;
+  if (signed + inside === 0) return `checksummed ${name}`;
+  const within = inside > 0 ? `, and ${inside} inside` : '';
+  const lone = receipt.files.every((file) => file.signed.every(({ path }) => path === '') || isLone(file));
+  return lone ? `${verb} ${name}${within}` : `${verb} ${name}: ${signed} of ${entries} files${within}`;
 }
 
 /** The files with a known SHA-256: the signer vouches for no byte that it did not see. */

@@ -14,15 +14,16 @@ const word = z.string().max(32);
 
 const contents = z.object({ size: size.describe('bytes'), sha256 });
 
+/** The containers within a file that were opened to reach a path in the last of them. */
+const inside = z.array(path).max(16).optional();
+
 const signedEntry = z.object({
-  path: path.describe('the entry of the zip; empty for a lone program'),
-  inside: z
-    .array(path)
-    .max(16)
-    .optional()
-    .describe(
-      'containers within the file that were opened to reach `path`, outermost first; empty if the file itself holds it',
-    ),
+  path: path.describe(
+    'the file in the zip, or in the last container; empty for a lone program or container itself',
+  ),
+  inside: inside.describe(
+    'containers within the file that were opened to reach `path`, outermost first; empty if the file itself holds it',
+  ),
   format: word.optional().describe('pe, msi, cab and so on, or what a later version adds; pe if absent'),
   scheme: word.optional().describe('authenticode, nuget-author or opc, or what a later version adds'),
   before: contents,
@@ -97,6 +98,7 @@ const file = z.object({
     .array(
       z.object({
         path,
+        inside: inside.describe('as in `signed`'),
         signer: text.describe('subject of the certificate, which anyone can choose'),
         certificate: sha256.optional().describe('SHA-256 of the certificate'),
         trusted: z
@@ -111,11 +113,19 @@ const file = z.object({
     .array(
       z.object({
         path,
-        why: z.string().max(64).describe('apple-double, nested-zip, or what a later version adds'),
+        inside: inside.describe('as in `signed`'),
+        why: z
+          .string()
+          .max(64)
+          .describe('apple-double, nested-zip, not-opened, or what a later version adds'),
       }),
     )
     .optional()
     .describe('entries left as they were that could be mistaken for signed ones; the first hundred'),
+  unsignedInside: z
+    .array(z.object({ path, inside: inside.describe('as in `signed`') }))
+    .optional()
+    .describe('programs without a signature in containers that were looked into; the first hundred'),
   attachments: attachments.describe(
     'files delivered beside the output; in this commit as attachments/SHA256',
   ),
@@ -209,6 +219,18 @@ export const fileWithoutSignatures = ({
 /** Whether a file was delivered as it came, which `signing.others: checksum` permits for files that cannot be signed. */
 export const isUnchanged = ({ input, output, signed }: ReceiptFile): boolean =>
   signed.length === 0 && output?.sha256 !== undefined && output.sha256 === input.sha256;
+
+/**
+ * How many programs of a file were signed: those that it holds itself, itself among them, and those in containers. Readers
+ * of version 1 know only the former.
+ */
+export function countSigned({ signed }: Pick<ReceiptFile, 'signed'>): { own: number; inside: number } {
+  const isLone = signed.some(({ path: each }) => each === '');
+  const own = signed.filter(({ path: each, inside: containers = [] }) =>
+    isLone ? each === '' : containers.length === 0,
+  ).length;
+  return { own, inside: signed.length - own };
+}
 
 /** The file name of a program's detached signature in the folder `signatures` of the receipt. */
 export const signatureName = ({ signature }: Pick<ReceiptEntry, 'signature'>): string =>

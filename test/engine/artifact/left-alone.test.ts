@@ -7,6 +7,7 @@ import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { compilePatterns } from '../../../src/engine/artifact/globs.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
 import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
+import { shownPlace } from '../../../src/engine/artifact/inside/place.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -102,9 +103,19 @@ describe('zips inside a zip', () => {
     assert.ok((await readFile(output())).includes(inner));
   });
 
-  it('are named by verify, which recognises them by content', async () => {
+  it('are opened by verify, which recognises them by content', async () => {
     await sign([app, { name: 'inner.zip', content: inner }, { name: 'data.bin', content: inner }]);
-    const { status, nested } = await verifyFile(output(), { limits: LIMITS, scratch: folder });
-    assert.deepEqual([status, nested], ['intact', ['inner.zip', 'data.bin']]);
+    const { status, programs } = await verifyFile(output(), { limits: LIMITS, scratch: folder });
+    assert.deepEqual(
+      [status, programs.map((program) => [shownPlace(program), program.status])],
+      [
+        'intact',
+        [
+          ['app.exe', 'intact'],
+          ['inner.zip!/inner.exe', 'unsigned'],
+          ['data.bin!/inner.exe', 'unsigned'],
+        ],
+      ],
+    );
   });
 });

@@ -225,7 +225,7 @@ describe('provenance of two requests for the same bytes', () => {
   }
   const unsigned = (path: string): FileReport => ({
     ...{ path, kind: 'other', status: 'unsigned' },
-    ...{ programs: [], unread: [], nested: [] },
+    ...{ programs: [], unread: [], unsignedInside: [] },
   });
   async function verifiedLines(
     file: string,

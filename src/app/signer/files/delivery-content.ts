@@ -47,6 +47,7 @@ async function makeAgain(
   const signatures = await readBlobs(store);
   const digests = signedPrograms.map((program) => ({
     path: program.path,
+    inside: program.inside,
     before: program.before.sha256,
     after: program.after.sha256,
     signature: blobOf(store, signatures, signatureName(program)),

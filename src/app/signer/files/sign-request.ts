@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { notAllowed } from '../../../lib/errors.ts';
 import { withProgressBar } from '../../../lib/progress.ts';
 import type { NewSignature } from '../../../engine/authenticode/sign.ts';
 import type { SigningKey } from '../../../engine/keys/signing-key.ts';
@@ -12,6 +13,7 @@ import { syncFile } from '../../../lib/bytes/atomic-file.ts';
 import { withFile } from '../../../lib/bytes/byte-source.ts';
 import { settleAll } from '../../../lib/concurrency/all-settled.ts';
 import { NoPrograms, type SignArtifactOptions } from '../../../engine/artifact/signed-artifact.ts';
+import { shownPlace } from '../../../engine/artifact/inside/place.ts';
 import { signFile } from '../../../engine/artifact/sign-file.ts';
 import { isOtherFile } from '../../../engine/artifact/other-file.ts';
 import { signRemoteZip, signZipAsDelta, type SignedDelta } from '../../../engine/artifact/sign-zip.ts';
@@ -20,7 +22,7 @@ import { fetchWhole, type SparseFile, type FetchedFile, type WholeFile } from '.
 import type { JournaledOutput } from '../state/journal.ts';
 import { signatureStore, writeBlobs } from '../state/blob-store.ts';
 import { programsOf } from './receipt-programs.ts';
-import type { SignedRequestFile, Target } from './signed-request-file.ts';
+import type { MadeFile, SignedRequestFile, Target } from './signed-request-file.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 import { keepUnchanged } from './unchanged-file.ts';
 
@@ -49,6 +51,7 @@ function optionsFor(
     url: signing.url,
     pageHashes: signing.pageHashes,
     alreadySigned: signing.alreadySigned,
+    inside: signing.inside,
     acceptOthers: signing.others === 'checksum',
     roots: channel.roots,
     timestampRoots: channel.timestampRoots,
@@ -175,6 +178,29 @@ async function signOne(
 }
 
 /**
+ * Throws `inside-ambiguous` if the same container was packed again in two ways, since the patterns mean something inside of it
+ * at one place only: a receipt names signatures by the unsigned bytes, and could hold only one of them.
+ */
+function requireSame(earlier: Buffer | undefined, signature: Buffer, name: string): void {
+  if (!earlier || earlier.equals(signature)) return;
+  throw notAllowed(
+    'inside-ambiguous',
+    `${name}: the same container is there twice, and different files are ours inside of it`,
+    { hint: 'use patterns in signing.files that do not depend on the container, such as **/*.exe' },
+  );
+}
+
+/** Names in the log what is unsigned in signed containers; the receipt does, too. */
+function logUnsigned({ log }: SignerContext, name: string, { unsignedInside }: MadeFile): void {
+  if (unsignedInside.length === 0) return;
+  const places = unsignedInside.slice(0, 10).map(shownPlace);
+  log.warn(
+    { file: name, unsigned: unsignedInside.length, first: places },
+    `${name}: containers in it hold unsigned programs`,
+  );
+}
+
+/**
  * Signs every fetched file into the work folder, or into memory if it stayed on the exchange; the detached signatures
  * go beside the journal. `request` is the request's id. Nothing has left this machine when it returns.
  */
@@ -205,13 +231,17 @@ export async function signFiles(
       (onProgress) => signOne(context, each, target, { ...options, onProgress }),
     );
     // The same program under several paths has one signature.
-    for (const { detachedName, signature } of made.signed) signatures.set(detachedName, signature);
+    for (const { detachedName, signature } of made.signed) {
+      requireSame(signatures.get(detachedName), signature, name);
+      signatures.set(detachedName, signature);
+    }
     certificate ??= made.signed[0]?.certificate;
     if (output.mode !== 'delta') await rm(each.path, { force: true });
     context.log.info(
       { file: name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
       made.signed.length > 0 ? `signed ${name}` : `${name} cannot be signed: it stays as it is`,
     );
+    logUnsigned(context, name, made);
     result.files.push(file);
     result.outputs.push(output);
     if (newBytes) result.newBytes.set(name, newBytes);

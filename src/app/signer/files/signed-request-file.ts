@@ -3,7 +3,7 @@ import type { ReceiptFile } from '../../../protocol/control/receipt-schema.ts';
 import type { JournaledOutput } from '../state/journal.ts';
 
 /** What was done to one file. */
-export type MadeFile = Pick<SignedFile, 'entries' | 'signed' | 'kept' | 'leftAlone'>;
+export type MadeFile = Pick<SignedFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'unsignedInside'>;
 
 /** One file of a request, signed. */
 export interface SignedRequestFile {

@@ -24,7 +24,7 @@ export async function keepUnchanged(
   await syncFile(whole.path);
   await writeFileAtomically(join(folder, file), nothing, { mode: 0o600 });
   return {
-    made: { ...contents, signed: [], kept: [] },
+    made: { ...contents, signed: [], kept: [], unsignedInside: [] },
     file: {
       input: { name, size, sha256 },
       output: { name, path, size, sha256 },

@@ -113,12 +113,12 @@ export class Search {
   requireSignedInside(name: string): void {
     const [first, ...others] = this.unsignedInside;
     if (!first || this.policy !== 'require-signed') return;
-    const more = others.length > 0 ? `, nor are ${others.length} more` : '';
+    const more = others.length > 0 ? ` (and ${others.length} more)` : '';
     throw notAllowed(
       'inside-unsigned',
       `${name}: ${shownPlace(first)}, a program inside of it, is not signed${more}`,
       {
-        hint: 'sign it before packing, have it signed here with signing.inside: sign, or exclude it from signing.files with "!"',
+        hint: 'sign it before packing, set signing.inside to sign, or exclude it from signing.files with "!"',
       },
     );
   }
@@ -142,7 +142,8 @@ export class Search {
       });
       return members.length > 0 ? { container, members } : NOTHING;
     } catch (error) {
-      if (!isInvalid(error) || !this.mayStayClosed(error)) throw error;
+      if (!isInvalid(error)) throw error;
+      if (!this.mayStayClosed(error)) throw place.path === '' ? error : withExclusion(error);
       this.leftAlone.push({ ...place, why: opened.file ? 'not-opened' : 'nested-zip' });
       return NOTHING;
     }
@@ -257,6 +258,13 @@ export class Search {
       await keptSigner(file, shownPlace(place), { ...this.options, alreadySigned: 'keep' });
     return false;
   }
+}
+
+/** The error, with what else its reader can do: a zip in a zip need not be opened. */
+function withExclusion(error: SignpipeError): SignpipeError {
+  const exclude = 'exclude the container from signing.files with "!"';
+  if (error.hint?.includes('exclude') === true) return error;
+  return error.saying(error.message, error.hint === undefined ? exclude : `${error.hint}; or ${exclude}`);
 }
 
 const fileOf = ({ source, sha256, blocks, place }: Unpacked): UnpackedProgram & Place => ({

@@ -1,7 +1,7 @@
 import type { SignableFile } from '../../formats/signable-file.ts';
 import type { SignArtifactOptions, SignedArtifact } from '../signed-artifact.ts';
 import { Spool } from '../unpacked-programs.ts';
-import { Descent } from './descent.ts';
+import { Budget, Descent } from './descent.ts';
 import { Search, type FileToSign, type FindOptions } from './find-inside.ts';
 import { FoundSigner, openRepacked } from './sign-inside.ts';
 
@@ -15,7 +15,7 @@ export async function findInProgram(
   spool: Spool,
 ): Promise<Omit<FoundInside, 'signed'> & { readonly found: FileToSign }> {
   const { source } = file;
-  const search = new Search(options, new Descent(options.limits, spool, source.size));
+  const search = new Search(options, new Descent(new Budget(options.limits, source.size), spool));
   const found = await search.program(file);
   search.requireSignedInside(source.name);
   const { kept, leftAlone, unsignedInside } = search;

@@ -1,27 +1,18 @@
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { BufferSource } from '../../../lib/bytes/byte-source.ts';
 import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
-import type { ArchiveLimits } from '../../../lib/zip/limits.ts';
 import type { ArchiveEntry } from '../../../lib/zip/local-headers.ts';
 import type { Archive } from '../../../lib/zip/read-zip.ts';
 import { METHOD } from '../../../lib/zip/header-fields.ts';
 import { planRewrite } from '../../../lib/zip/rewrite-zip.ts';
 import type { Container, Member, OpenMember } from '../../formats/container.ts';
-import { readZip } from '../../formats/packages.ts';
 import type { Spool } from '../unpacked-programs.ts';
 
 /** New bytes of a zip that is packed again, up to which they stay in memory. */
 const IN_MEMORY = 4 * 1024 * 1024;
 
-/** Opens a zip in a container. Throws what `readZip` does, `zip-is-package` among it. */
-export const openZipContainer = async (
-  source: ByteSource,
-  limits: ArchiveLimits,
-  spool: Spool,
-): Promise<Container> => new ZipContainer(await readZip(source, limits), spool);
-
 /** A zip in a container. Its entries are read as those of any zip; what does not change is copied byte for byte. */
-class ZipContainer implements Container {
+export class ZipContainer implements Container {
   readonly members: readonly Member[];
   private readonly memberOf: ReadonlyMap<ArchiveEntry, Member>;
 
