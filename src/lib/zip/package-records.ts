@@ -4,7 +4,7 @@
  * and have no extra field.
  */
 import type { CentralEntry } from './central-directory.ts';
-import { entryHeaders, type EntryForm, type NewEntry } from './edit-entries.ts';
+import { entryHeaders, type DosTime, type EntryForm, type NewEntry } from './edit-entries.ts';
 import { wideEnd } from './end-of-central-directory.ts';
 import { CENTRAL, DESCRIPTOR_SIGNATURE, FLAG, LOCAL, MAX32, nameOf } from './header-fields.ts';
 
@@ -18,29 +18,46 @@ const OFFSET_AT = CENTRAL.size - 4;
 /** An entry that signtool writes. */
 export const plainEntry = (entry: Omit<NewEntry, 'form'>): NewEntry => ({ ...entry, form: PLAIN });
 
-/** Local header, data and descriptor of an entry that MakeAppx writes, and the plain record for it. */
-export function streamedEntry(
-  entry: Omit<NewEntry, 'form'>,
+/** An entry that MakeAppx writes. Sizes in bytes. */
+export interface StreamedEntry {
+  readonly name: string;
+  readonly at: DosTime;
+  readonly method: number;
+  readonly crc32: number;
+  readonly size: number;
+  readonly compressedSize: number;
+}
+
+/** Local header and descriptor of an entry that MakeAppx writes, between which its data lie, and the plain record for it. */
+export function streamedRecords(
+  { name, at, method, crc32: crc, size, compressedSize }: StreamedEntry,
   offset: number,
-): { readonly bytes: Buffer; readonly record: Buffer } {
-  const [local, record] = entryHeaders({ ...entry, form: STREAMED }, offset);
-  const values = [LOCAL.compressedSize, LOCAL.uncompressedSize].map((at) => local.readUInt32LE(at));
+): { readonly local: Buffer; readonly descriptor: Buffer; readonly record: Buffer } {
+  const [local, record] = entryHeaders({ name, at, content: Buffer.alloc(0), form: STREAMED }, offset);
+  local.writeUInt16LE(method, LOCAL.method);
+  record.writeUInt16LE(method, CENTRAL.method);
+  record.writeUInt32LE(crc, CENTRAL.crc32);
+  record.writeUInt32LE(compressedSize, CENTRAL.compressedSize);
+  record.writeUInt32LE(size, CENTRAL.uncompressedSize);
   const descriptor = Buffer.alloc(24);
   descriptor.writeUInt32LE(DESCRIPTOR_SIGNATURE, 0);
-  local.copy(descriptor, 4, LOCAL.crc32, LOCAL.crc32 + 4);
-  values.forEach((value, at) => descriptor.writeBigUInt64LE(BigInt(value), 8 + 8 * at));
-  local.fill(0, LOCAL.crc32, LOCAL.nameLength);
-  return { bytes: Buffer.concat([local, entry.deflated ?? entry.content, descriptor]), record };
+  descriptor.writeUInt32LE(crc, 4);
+  descriptor.writeBigUInt64LE(BigInt(compressedSize), 8);
+  descriptor.writeBigUInt64LE(BigInt(size), 16);
+  return { local, descriptor, record };
 }
 
 /** The record of an entry that a zip has, with all values in it and no extra field: as signtool writes it. */
-export function plainRecord({ central, crc32: crc, compressedSize, size, offset }: CentralEntry): Buffer {
+export function plainRecord(
+  { central, crc32: crc, compressedSize, size, offset }: CentralEntry,
+  movedTo = offset,
+): Buffer {
   const record = Buffer.concat([central.subarray(0, CENTRAL.size), nameOf(central, CENTRAL)]);
   record.writeUInt32LE(crc, CENTRAL.crc32);
   record.writeUInt32LE(compressedSize, CENTRAL.compressedSize);
   record.writeUInt32LE(size, CENTRAL.uncompressedSize);
   record.writeUInt16LE(0, CENTRAL.extraLength);
-  record.writeUInt32LE(offset, OFFSET_AT);
+  record.writeUInt32LE(movedTo, OFFSET_AT);
   return record;
 }
 

@@ -2,7 +2,7 @@ import type { Element } from '@xmldom/xmldom';
 import type { DigestName } from '../../../lib/asn1/oids.ts';
 import { DIGEST_BYTES } from '../../../lib/asn1/oids.ts';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
-import { attributeText, childElements, parseXml } from '../../../lib/xml/parse-xml.ts';
+import { attributeText, childElements, parseXml, xmlText } from '../../../lib/xml/parse-xml.ts';
 
 /** Uncompressed bytes of a block. */
 export const BLOCK = 64 * 1024;
@@ -38,6 +38,8 @@ export interface MappedFile {
 }
 
 export interface BlockMap {
+  /** What precedes the first file: the XML declaration and the tag of the root. */
+  readonly opening: string;
   readonly hash: DigestName;
   /** In its order; no two names are the same to Windows. */
   readonly files: readonly MappedFile[];
@@ -56,8 +58,15 @@ export function readBlockMap(xml: Buffer, what: string): BlockMap {
   const files = childElements(root).map((each) => mappedFile(each, hash, what));
   const names = new Set(files.map(({ name }) => name.toLowerCase()));
   if (names.size < files.length) throw faulty(what, 'lists a file twice');
-  return { hash, files };
+  return { opening: openingOf(xmlText(xml, what), method), hash, files };
 }
+
+/** The root's tag with the namespaces that MakeAppx knew when it wrote the block map, or else those of 2021. */
+const openingOf = (text: string, method: string): string =>
+  /^(?:<\?xml[^<>]*\?>)?\s*<BlockMap\b[^<>]*[^<>/]>/.exec(text)?.[0] ??
+  '<?xml version="1.0" encoding="UTF-8" standalone="no"?>\r\n' +
+    `<BlockMap xmlns="${NAMESPACE}" xmlns:b4="http://schemas.microsoft.com/appx/2021/blockmap"` +
+    ` IgnorableNamespaces="b4" HashMethod="${method}">`;
 
 function mappedFile(element: Element, hash: DigestName, what: string): MappedFile {
   if (element.localName !== 'File' || element.namespaceURI !== NAMESPACE)
@@ -98,24 +107,28 @@ function hashIn(element: Element, hash: DigestName, what: string): Buffer {
   throw faulty(what, `has a Hash that is not ${hash} in base64`);
 }
 
+/** The prefix of the first namespace that has FileHash. */
+const HASH_PREFIX =
+  /\sxmlns:([\w.-]+)=["']http:\/\/schemas\.microsoft\.com\/appx\/20(?:15|17|21)\/blockmap["']/;
+
 /** AppxBlockMap.xml as MakeAppx writes it. */
-export function writeBlockMap({ hash, files }: BlockMap): Buffer {
-  const method = [...HASH_METHODS].find(([, name]) => name === hash)?.[0] ?? '';
-  const root =
-    `<BlockMap xmlns="${NAMESPACE}" xmlns:b4="http://schemas.microsoft.com/appx/2021/blockmap"` +
-    ` IgnorableNamespaces="b4" HashMethod="${method}">`;
-  return Buffer.from(
-    `<?xml version="1.0" encoding="UTF-8" standalone="no"?>\r\n${root}${files.map(written).join('')}</BlockMap>`,
-  );
+export function writeBlockMap({ opening, files }: BlockMap): Buffer {
+  const prefix = HASH_PREFIX.exec(opening)?.[1];
+  return Buffer.from(`${opening}${files.map((file) => written(file, prefix)).join('')}</BlockMap>`);
 }
 
-function written({ name, size, headerSize, blocks, fileHash }: MappedFile): string {
+/** Older versions of MakeAppx knew no FileHash. */
+function written(
+  { name, size, headerSize, blocks, fileHash }: MappedFile,
+  prefix: string | undefined,
+): string {
   const header = headerSize === null ? '' : ` LfhSize="${headerSize}"`;
   const file = `<File Name="${attributeText(name.replaceAll('/', '\\'))}" Size="${size}"${header}`;
   const elements = blocks.map(
     (each) =>
       `<Block Hash="${each.hash.toString('base64')}"${each.size === null ? '' : ` Size="${each.size}"`}/>`,
   );
-  if (fileHash) elements.push(`<b4:FileHash Hash="${fileHash.toString('base64')}"/>`);
+  if (fileHash && prefix !== undefined)
+    elements.push(`<${prefix}:FileHash Hash="${fileHash.toString('base64')}"/>`);
   return elements.length === 0 ? `${file}/>` : `${file}>${elements.join('')}</File>`;
 }

@@ -3,13 +3,7 @@ import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import { endBytes, type EndRecords } from '../../../lib/zip/end-of-central-directory.ts';
 import { dosTimeOf, entryHeaders, type DosTime } from '../../../lib/zip/edit-entries.ts';
-import {
-  packageEnd,
-  plainEntry,
-  plainRecord,
-  streamedEntry,
-  widenedRecord,
-} from '../../../lib/zip/package-records.ts';
+import { packageEnd, plainEntry, plainRecord } from '../../../lib/zip/package-records.ts';
 import { referenceDeflate } from '../../../lib/zip/reference-deflate.ts';
 import { invalid } from '../../../lib/errors.ts';
 import type { MsixPackage } from './package.ts';
@@ -56,7 +50,7 @@ export function unfinishedPackage(
   const added = [addedEntry(PART.contentTypes, contentTypes, time, old.offset)];
   const catalogAt = old.offset + lengthOf(added.map(({ bytes }) => bytes));
   if (catalog) added.push(addedEntry(PART.catalog, catalog, time, catalogAt));
-  const kept = archive.layout.filter(({ offset }) => offset < old.offset).map(plainRecord);
+  const kept = archive.layout.filter(({ offset }) => offset < old.offset).map((entry) => plainRecord(entry));
   return {
     pieces: [{ start: 0, end: old.offset }, ...added.map(({ bytes }) => bytes)],
     end: old.offset + lengthOf(added.map(({ bytes }) => bytes)),
@@ -80,21 +74,6 @@ export function finishedPackage(
   const { bytes, record } = addedEntry(PART.signature, signature, time, unfinished.end);
   const all = { records: [...unfinished.records, record], end: unfinished.end + bytes.length, pieces: [] };
   return PatchedSource.of(source, [...unfinished.pieces, bytes, tailOf(all)]);
-}
-
-/** A package without signature, as MakeAppx writes it. */
-export function unsignedPackage(pkg: MsixPackage, contentTypes: Buffer): PatchedSource {
-  const { source, contentTypes: old, archive } = pkg;
-  const deflated = referenceDeflate(contentTypes, { flushed: false });
-  const { bytes, record } = streamedEntry(
-    { name: PART.contentTypes, content: contentTypes, deflated, at: dosTimeOf(old) },
-    old.offset,
-  );
-  const kept = archive.layout.filter(({ offset }) => offset < old.offset).map(plainRecord);
-  const records = [...kept, record].map(widenedRecord);
-  const directory = { count: records.length, offset: old.offset + bytes.length, size: lengthOf(records) };
-  const end = packageEnd(directory, { widenDisks: true });
-  return PatchedSource.of(source, [{ start: 0, end: old.offset }, bytes, ...records, end]);
 }
 
 /**

@@ -22,17 +22,15 @@ import { buildCatalog } from './code-integrity.ts';
 import type { ContentTypes } from './content-types.ts';
 import { readDetached, writeDetached } from './detached.ts';
 import { packageContent, packageDigests, readPackageContent } from './digests.ts';
-import {
-  finishedPackage,
-  tailBeforeSignature,
-  tailOf,
-  unfinishedPackage,
-  unsignedPackage,
-} from './layout.ts';
+import { finishedPackage, tailBeforeSignature, tailOf, unfinishedPackage } from './layout.ts';
 import { packageFullName, type Identity } from './manifest.ts';
 import type { MsixPackage } from './package.ts';
 import { programsIn } from './programs.ts';
 import { publisherText } from './publisher.ts';
+import { openMsixContainer } from './msix-container.ts';
+import { repackage } from './repack.ts';
+import type { Container } from '../container.ts';
+import type { ArchiveLimits } from '../../../lib/zip/limits.ts';
 import { requireSamePackage } from './same-content.ts';
 import { signaturePart } from './signature-entry.ts';
 import { signatureTime } from './signature-time.ts';
@@ -203,12 +201,11 @@ export class MsixFile implements SignableFile {
     return file.finished(signature, at ?? file.timeFor(signature, {}));
   }
 
-  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
   async remove(): Promise<PatchedSource> {
     if (!this.carried)
       throw invalid('msix-not-signed', `${this.source.name}: it carries no signature that could be removed`);
     this.requireSignable();
-    return unsignedPackage(this.pkg, this.parts.types.unsigned());
+    return repackage(this.pkg, this.parts.types.unsigned(), new Map());
   }
 
   /** The signature covers everything, but whether the signer checked anything is not known before. */
@@ -227,6 +224,11 @@ export class MsixFile implements SignableFile {
         findings.push({ code: error.code, message: error.message });
       }
     return findings;
+  }
+
+  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
+  async container(limits: ArchiveLimits): Promise<Container> {
+    return openMsixContainer(this.pkg, this.parts, limits);
   }
 
   requireSameContent(original: SignableFile): Promise<void> {

@@ -1,10 +1,7 @@
-import { publisherText } from '../../../../src/engine/formats/msix/publisher.ts';
 import type { TestPki } from '../../../../src/sandbox/certificates.ts';
 import { buildBundle, buildPackage } from '../../../fixtures/msix.ts';
 import { itKeepsTheContract } from '../contract.ts';
-
-const publisherOf = ({ codeSigning }: TestPki): string =>
-  publisherText(codeSigning.certificate.subjectDer, 'it');
+import { publisherOf } from './tools.ts';
 
 const packageWith = (content: string) => (pki: TestPki) =>
   buildPackage({ publisher: publisherOf(pki), files: [{ name: 'data/a%20b.txt', content }] });
