@@ -107,15 +107,15 @@ export function parseDer(bytes: Buffer, what: string): Der {
 /** The most children that one value may have: far more than in any structure that is read here. */
 const MAX_CHILDREN = 10_000;
 
-/** The direct children of a constructed value, every byte consumed. */
-export function children(der: Der, what: string): Der[] {
+/** The direct children of a constructed value, every byte consumed; at most 10,000, unless more can be expected. */
+export function children(der: Der, what: string, most = MAX_CHILDREN): Der[] {
   if ((der.tag & 0x20) === 0) throw malformed(what, 'a constructed value was expected');
   const [source, start, end] =
     der instanceof LazyDer ? [der.source, der.bodyStart, der.end] : [der.body, 0, der.body.length];
   const result: Der[] = [];
   for (let at = start; at < end;) {
     const next = readValue(source, at, end, what);
-    if (result.push(next) > MAX_CHILDREN) throw malformed(what, `more than ${MAX_CHILDREN} values in one`);
+    if (result.push(next) > most) throw malformed(what, `more than ${most} values in one`);
     at = next.end;
   }
   return result;

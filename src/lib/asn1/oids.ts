@@ -29,6 +29,14 @@ export const OID = {
   spcPageHashesV2: '1.3.6.1.4.1.311.2.3.2',
   // Microsoft, in files that signtool signed: which subject interface package knows the file
   spcSipInfo: '1.3.6.1.4.1.311.2.1.30',
+  // Microsoft's mscat.h and wincrypt.h: certificate trust lists and catalogs
+  ctl: '1.3.6.1.4.1.311.10.1',
+  catalogList: '1.3.6.1.4.1.311.12.1.1',
+  catalogListMember: '1.3.6.1.4.1.311.12.1.2',
+  catalogListMember2: '1.3.6.1.4.1.311.12.1.3',
+  catalogNameValue: '1.3.6.1.4.1.311.12.2.1',
+  catalogMemberInfo: '1.3.6.1.4.1.311.12.2.2',
+  catalogMemberInfo2: '1.3.6.1.4.1.311.12.2.3',
   // Microsoft: an RFC 3161 token as unsigned attribute
   spcTimestampToken: '1.3.6.1.4.1.311.3.3.1',
   lifetimeSigning: '1.3.6.1.4.1.311.10.3.13',

@@ -1,0 +1,22 @@
+/** Catalogs for tests. */
+import { createHash } from 'node:crypto';
+import { buildUnsignedCatalog } from '../../../../src/engine/formats/catalog/catalog-file.ts';
+import { buildList, type ListedFile } from '../../../../src/engine/formats/catalog/build-list.ts';
+
+export const TIME = new Date('2026-01-31T09:30:00Z');
+
+export const listed = (text: string, more: Partial<ListedFile> = {}): ListedFile => ({
+  kind: 'flat',
+  sha256: createHash('sha256').update(text).digest(),
+  attributes: [{ name: 'FilePath', value: `${text}.txt` }],
+  ...more,
+});
+
+/** An unsigned catalog of texts. */
+export const catalogOf = (...texts: string[]): Buffer =>
+  buildUnsignedCatalog(
+    buildList(
+      texts.map((text) => listed(text)),
+      { time: TIME },
+    ),
+  );
