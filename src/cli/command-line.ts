@@ -125,42 +125,48 @@ addCommand(
   .addOption(json)
   .action(run(async () => (await import('./commands/wait.ts')).waitCommand));
 
-addCommand(program, 'sign <files...>', 'sign local programs, or the programs in local zips')
+/** The flags of commands that sign: with which key, and what the signature says. */
+const withSigningFlags = (command: Command | undefined): Command | undefined =>
+  command
+    ?.option('--pfx <file>', 'PKCS#12 file with key and certificates')
+    .option('--key-name <name>', 'which key, if the PKCS#12 file contains several')
+    .option('--certificate <file>', 'PEM certificate chain; some kinds of keys come with it')
+    .option('--key <key>', 'PEM private key, or the URI of a key elsewhere (docs/keys.md)')
+    .addOption(
+      new Option(
+        '--concurrency <number>',
+        'signatures at a time, by a program or a service (default: depends on the kind of key)',
+      ).argParser(upTo(256)),
+    )
+    .option(
+      '--passphrase-file <file>',
+      'file with the passphrase of the key (default: SIGNPIPE_PASSPHRASE, else a prompt)',
+    )
+    .addOption(
+      new Option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order')
+        .argParser(repeatable)
+        .default([], 'none'),
+    )
+    .option(
+      '--timestamp-ca <pem>',
+      'roots that timestamps must lead to: a file, or "public"; repeat for more (default: public, or none with a test certificate)',
+      repeatable,
+    )
+    .addOption(
+      new Option('--digest <name>', 'digest algorithm')
+        .choices(['sha256', 'sha384', 'sha512'])
+        .default('sha256'),
+    )
+    .option('--name <text>', 'description that Windows shows')
+    .option('--url <text>', 'URL that Windows shows for more information');
+
+withSigningFlags(addCommand(program, 'sign <files...>', 'sign local programs, or the programs in local zips'))
   ?.option(
     '--output <path>',
     'signed file, or a folder for several (default: NAME.signed.EXT beside the input)',
   )
   .option('--in-place', 'change the files themselves; keep mode, owner and hard links')
   .addOption(force)
-  .option('--pfx <file>', 'PKCS#12 file with key and certificates')
-  .option('--key-name <name>', 'which key, if the PKCS#12 file contains several')
-  .option('--certificate <file>', 'PEM certificate chain; some kinds of keys come with it')
-  .option('--key <key>', 'PEM private key, or the URI of a key elsewhere (docs/keys.md)')
-  .addOption(
-    new Option(
-      '--concurrency <number>',
-      'signatures at a time, by a program or a service (default: depends on the kind of key)',
-    ).argParser(upTo(256)),
-  )
-  .option(
-    '--passphrase-file <file>',
-    'file with the passphrase of the key (default: SIGNPIPE_PASSPHRASE, else a prompt)',
-  )
-  .addOption(
-    new Option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order')
-      .argParser(repeatable)
-      .default([], 'none'),
-  )
-  .option(
-    '--timestamp-ca <pem>',
-    'roots that timestamps must lead to: a file, or "public"; repeat for more (default: public, or none with a test certificate)',
-    repeatable,
-  )
-  .addOption(
-    new Option('--digest <name>', 'digest algorithm')
-      .choices(['sha256', 'sha384', 'sha512'])
-      .default('sha256'),
-  )
   .addOption(
     new Option('--already-signed <policy>', 'what to do with programs that are signed already')
       .choices(['keep', 'replace', 'append', 'reject'])
@@ -174,8 +180,6 @@ addCommand(program, 'sign <files...>', 'sign local programs, or the programs in 
       .choices(['sign', 'require-signed', 'report', 'ignore'])
       .default('report'),
   )
-  .option('--name <text>', 'description that Windows shows')
-  .option('--url <text>', 'URL that Windows shows for more information')
   .option('--page-hashes', 'also sign a hash of every page, which some drivers and protected processes need')
   .option(
     '--files <glob>',
@@ -184,6 +188,23 @@ addCommand(program, 'sign <files...>', 'sign local programs, or the programs in 
   )
   .addOption(json)
   .action(run(async () => (await import('./commands/sign.ts')).signCommand));
+
+withSigningFlags(
+  addCommand(
+    program,
+    'catalog <files...>',
+    'make a catalog (.cat) that lists files, and all files in folders, and sign it',
+  ),
+)
+  ?.addOption(outputFile('cat'))
+  .addOption(force)
+  .option('--unsigned', 'only make the catalog: sign it later, or submit it')
+  .option('--time <time>', 'time in the catalog: 2026-01-31, "2026-01-31 09:30:00" (UTC); default: now')
+  .option('--attribute <name=text>', 'text about the catalog, such as HWID1; repeat for more', repeatable)
+  .option('--file-attribute <name=text>', 'text about each file, such as OSAttr; repeat for more', repeatable)
+  .option('--sha1', 'list SHA-1 digests too, for Windows before 8')
+  .addOption(json)
+  .action(run(async () => (await import('./commands/catalog.ts')).catalogCommand));
 
 addCommand(
   program,
@@ -207,6 +228,7 @@ addCommand(
     'with --ca: who must have signed, by the subject as `verify` prints it, "SUBJECT; ISSUER", or the OID of an identity (EKU)',
   )
   .option('--any-signer', 'accept any signer, without --ca')
+  .option('--folder <dir>', 'of a catalog: the files in this folder must be those that it lists')
   .option('--provenance <jsonl>', 'check the signed statement of how the file was signed: NAME.intoto.jsonl')
   .option(
     '--receipt-signers <file>',

@@ -1,14 +1,9 @@
 import { plural } from '../../lib/plural.ts';
-import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
 import { printable } from '../../lib/printable.ts';
-import { usage, SignpipeError } from '../../lib/errors.ts';
-import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
-import { askPassphrase } from '../../engine/keys/passphrase.ts';
-import type { SigningKey } from '../../engine/keys/signing-key.ts';
+import { usage } from '../../lib/errors.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import type {
   AlreadySigned,
@@ -19,7 +14,6 @@ import type {
 import { shownPlace } from '../../engine/artifact/inside/place.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
-import { openTimestamper } from '../../engine/timestamp/open.ts';
 import { describeKept, describeLeftAlone, UNSIGNED_INSIDE } from '../output/kept-program-text.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import {
@@ -29,25 +23,15 @@ import {
   writeOutputFile,
   type OutputFile,
 } from '../output/output-file.ts';
-import { asPrintableJson, print, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
+import { asPrintableJson, print } from '../output/terminal.ts';
+import { withFlagNames, withSigning, type SigningFlags, type SigningOptions } from './signing-flags.ts';
 
-interface SignCommandOptions extends CommonOptions {
+interface SignCommandOptions extends SigningFlags {
   readonly output?: string;
   readonly inPlace?: boolean;
   readonly force?: boolean;
-  readonly pfx?: string;
-  readonly keyName?: string;
-  readonly certificate?: string;
-  readonly key?: string;
-  readonly passphraseFile?: string;
-  readonly concurrency?: number;
-  readonly timestamp: string[];
-  readonly timestampCa?: string[];
-  readonly digest: 'sha256' | 'sha384' | 'sha512';
   readonly alreadySigned: AlreadySigned;
   readonly inside: InsidePolicy;
-  readonly name?: string;
-  readonly url?: string;
   readonly pageHashes?: boolean;
   readonly files?: string[];
   readonly json?: boolean;
@@ -134,52 +118,18 @@ function filesToSign({ files }: SignCommandOptions): Pick<SignArtifactOptions, '
 /** Opens the key, signs each file into its output, and closes the key. */
 async function signAll(files: string[], options: SignCommandOptions): Promise<number> {
   const outputs = await outputsFor(files, options);
-  const key = await openSigningKey(describeKey(options), {
-    warn: sayUnlessQuiet(options),
-    ask: askPassphrase,
-    usableAt: new Date(),
-    digest: options.digest,
-  });
-  try {
-    await signWith(key, files, outputs, options);
-    return 0;
-  } finally {
-    await key.close();
-  }
-}
-
-/** The options of the engine. Warns of what makes signatures less useful. */
-async function signingOptions(key: SigningKey, options: SignCommandOptions): Promise<SignArtifactOptions> {
-  const say = sayUnlessQuiet(options);
-  if (key.missingIssuer !== undefined)
-    say(
-      `the certificate of its issuer, ${key.missingIssuer}, is missing: unless that is a root, add it to the file with the certificate (--pfx or --certificate), or many machines will not trust the signatures`,
-    );
-  const timestamps = await openTimestamper(options.timestamp, options.timestampCa, key.certificates);
-  if (!timestamps.timestamper)
-    say('no --timestamp: the signatures are valid only as long as the certificate is');
-  return {
-    key,
-    hash: options.digest,
-    ...timestamps,
-    name: options.name,
-    url: options.url,
-    pageHashes: options.pageHashes,
-    alreadySigned: options.alreadySigned,
-    inside: options.inside,
-    ...filesToSign(options),
-    limits: DEFAULT_LIMITS,
-    scratch: tmpdir(),
-  };
+  await withSigning(options, (signing) => signWith(signing, files, outputs, options));
+  return 0;
 }
 
 async function signWith(
-  key: SigningKey,
+  signing: SigningOptions,
   files: string[],
   outputs: readonly OutputFile[],
   options: SignCommandOptions,
 ): Promise<void> {
-  const common = await signingOptions(key, options);
+  const { pageHashes, alreadySigned, inside } = options;
+  const common = { ...signing, pageHashes, alreadySigned, inside, ...filesToSign(options) };
   const progress = await progressFor(options);
   for (const [index, output] of outputs.entries()) {
     const input = files[index] ?? '';
@@ -194,34 +144,6 @@ async function signWith(
     });
   }
 }
-
-/** The flags of `sign` for the settings of signer.yaml. */
-const FLAGS: ReadonlyMap<string, string> = new Map(
-  Object.entries({
-    pfx: '--pfx FILE',
-    certificate: '--certificate FILE',
-    key: '--key FILE',
-    digest: '--digest',
-    concurrency: '--concurrency',
-    keyName: '--key-name',
-    passphraseFile: '--passphrase-file',
-    files: '--files',
-    alreadySigned: '--already-signed',
-    inside: '--inside',
-    pageHashes: '--page-hashes',
-    timestampRoots: '--timestamp-ca',
-  }),
-);
-
-/** Error texts name a setting as `signing.KEY`, with "on the signer" if their reader may be on another machine. */
-const SETTING = /\bsigning\.(\w+)( on the signer)?/g;
-
-const withFlags = (text: string): string =>
-  text.replace(SETTING, (setting, key: string) => FLAGS.get(key) ?? setting);
-
-/** Names the flags of `sign` in an error instead of settings, for readers without a signer.yaml. */
-const withFlagNames = (error: unknown): unknown =>
-  error instanceof SignpipeError ? error.reworded(withFlags) : error;
 
 /** `signpipe sign`: signs local files as the signer does. */
 export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {

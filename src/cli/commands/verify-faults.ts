@@ -1,6 +1,7 @@
 import { printable } from '../../lib/printable.ts';
 import type { SignpipeError } from '../../lib/errors.ts';
 import type { FileProof } from '../../engine/artifact/prove-file.ts';
+import type { FilesReport } from '../../engine/catalog/check-files.ts';
 import type { FileReport } from '../../engine/artifact/verify-file.ts';
 import { placeKey, shownPlace, type Place } from '../../engine/artifact/inside/place.ts';
 import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
@@ -14,6 +15,9 @@ export interface VerifyOutcome {
   readonly proofError: SignpipeError | null;
   readonly provenance: VerifiedProvenance | null;
   readonly provenanceError: SignpipeError | null;
+  /** The folder that was compared with the catalog, and why it could not be. */
+  readonly folder: FilesReport | null;
+  readonly folderError: SignpipeError | null;
 }
 
 /** What a file must satisfy to be good. */
@@ -109,6 +113,13 @@ const unreadFaults = ({ unread }: FileReport): string[] =>
 const isUnchanged = ({ proof, provenance }: VerifyOutcome, { files, roots }: Demands): boolean =>
   provenance?.signing.statement.predicate.programs.length === 0 && !proof && !files && !roots;
 
+const folderFaults = ({ folder, folderError }: VerifyOutcome): string[] => [
+  ...(folderError ? [`${printable(folderError.message)} [${folderError.code}]`] : []),
+  ...(folder?.faults ?? []).map(
+    ({ path, message, code }) => `${printable(path)}: ${printable(message)} [${code}]`,
+  ),
+];
+
 /** Everything that is wrong with a file, each once; empty if the file is good. */
 export function faultsOf(outcome: VerifyOutcome, asked: Demands): readonly string[] {
   const { report, proofError, provenance, provenanceError } = outcome;
@@ -126,6 +137,7 @@ export function faultsOf(outcome: VerifyOutcome, asked: Demands): readonly strin
         : []),
       ...badFaults(report),
       ...unreadFaults(report),
+      ...folderFaults(outcome),
       ...(unchecked ? [] : required ? requiredFaults(required, demands) : wholeFaults(report, demands)),
     ]),
   ];

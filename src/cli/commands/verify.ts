@@ -14,6 +14,7 @@ import { placeKey, shownPlace } from '../../engine/artifact/inside/place.ts';
 import type { VerifyFileOptions } from '../../engine/artifact/inside/verify-inside.ts';
 import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
+import type { FilesReport } from '../../engine/catalog/check-files.ts';
 import { faultsOf, type VerifyOutcome } from './verify-faults.ts';
 import { checkProvenance, requireProvenanceOptions } from './verify-provenance.ts';
 import { provenanceJson, provenanceLines } from '../output/provenance-text.ts';
@@ -26,6 +27,7 @@ interface VerifyCommandOptions extends CommonOptions {
   readonly original?: string;
   readonly files?: string[];
   readonly anySigner?: boolean;
+  readonly folder?: string;
   readonly provenance?: string;
   readonly receiptSigners?: string;
   readonly json?: boolean;
@@ -115,6 +117,10 @@ function describeOutcome(
     lines.push(
       `  proved: it is ${printable(options.original ?? '')} plus ${plural(proof.signed.length, 'signature')}, and nothing else`,
     );
+  if (outcome.folder)
+    lines.push(
+      `  ${printable(options.folder ?? '')}: ${plural(outcome.folder.good, 'file')} as the catalog lists them`,
+    );
   if (outcome.provenance) lines.push(...provenanceLines(outcome.provenance));
   lines.push(...faultLines(faults));
   return lines.join('\n');
@@ -157,6 +163,14 @@ const isUnchanged = async (path: string, { original, provenance }: VerifyCommand
   (await sizeOf(original)) === (await sizeOf(path)) &&
   (await sha256OfFile(original)) === (await sha256OfFile(path));
 
+/** Compares the folder with what the catalog lists; null if there is none to compare. */
+async function checkFolder(path: string, { folder }: VerifyCommandOptions): Promise<FilesReport | null> {
+  if (folder === undefined) return null;
+  // Loaded only here: few files are catalogs.
+  const { checkFiles } = await import('../../engine/catalog/check-files.ts');
+  return withFile(path, (catalog) => checkFiles(catalog, folder));
+}
+
 async function verifyOne(path: string, options: VerifyCommandOptions): Promise<VerifyOutcome> {
   const roots = await readRoots(options.ca);
   const timestampRoots = await readTimestampRoots(options.timestampCa);
@@ -173,11 +187,12 @@ async function verifyOne(path: string, options: VerifyCommandOptions): Promise<V
       ? [null, null]
       : await refusable(() => proveFile(original, path, common));
   const [provenance, provenanceError] = await refusable(() => checkProvenance(report, options));
-  return { report, proof, proofError, provenance, provenanceError };
+  const [folder, folderError] = await refusable(() => checkFolder(path, options));
+  return { report, proof, proofError, provenance, provenanceError, folder, folderError };
 }
 
 function jsonOf(
-  { report, proof, proofError, provenance, provenanceError }: VerifyOutcome,
+  { report, proof, proofError, provenance, provenanceError, folder, folderError }: VerifyOutcome,
   faults: readonly string[],
   options: VerifyCommandOptions,
 ): object {
@@ -195,7 +210,11 @@ function jsonOf(
             ...errorJson(provenanceError),
           },
         };
-  return { ...report, ...original, ...attested, good: faults.length === 0, faults };
+  const files =
+    options.folder === undefined
+      ? {}
+      : { folder: { path: options.folder, ...folder, ...errorJson(folderError) } };
+  return { ...report, ...original, ...attested, ...files, good: faults.length === 0, faults };
 }
 
 const errorJson = (error: SignpipeError | null): object =>
@@ -218,6 +237,10 @@ export async function verifyCommand(files: string[], options: VerifyCommandOptio
   if (options.anySigner && options.ca !== undefined)
     throw usage('any-signer-with-ca', '--ca and --any-signer contradict each other', {
       hint: 'give one of the two',
+    });
+  if (options.folder !== undefined && files.length > 1)
+    throw usage('one-folder-for-several', '--folder applies to one catalog', {
+      hint: 'verify one catalog at a time with it',
     });
   requireProvenanceOptions(files, options);
   requireRootsForIdentity(options);

@@ -1,5 +1,5 @@
 import { inMemoryIfSmall, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
-import { invalid, isInvalid, type SignpipeError } from '../../lib/errors.ts';
+import { invalid, isInvalid } from '../../lib/errors.ts';
 import { verifySignableFile } from '../authenticode/verify.ts';
 import { CatalogFile } from '../formats/catalog/catalog-file.ts';
 import { textOf, type CatalogEntry, type NameValue, type TrustList } from '../formats/catalog/trust-list.ts';
@@ -49,7 +49,7 @@ export async function checkFiles(catalog: ByteSource, folder: string): Promise<F
   const seen = new Set<string>();
   const faults: FileFault[] = [];
   for (const file of files) {
-    const [key, fault] = await checkFile(file, expected);
+    const { key, fault } = await checkFile(file, expected);
     seen.add(key);
     if (fault) faults.push(fault);
   }
@@ -93,47 +93,43 @@ function expectationOf({ entries, attributes }: TrustList, name: string): Expect
   return { byPath: named.length > 0 ? byPath : null, byDigest };
 }
 
-type Checked = readonly [key: string, fault: FileFault | null];
+/** The digest or path that accounts for an expectation, and what is wrong with the file, if anything. */
+interface Checked {
+  readonly key: string;
+  readonly fault: FileFault | null;
+}
 
-const faultAt = (path: string, code: string, message: string): FileFault => ({ code, path, message });
-
-/** The digest or path under which a file was found, and what is wrong with it. */
 async function checkFile(found: FoundFile, expected: Expectation): Promise<Checked> {
   const { path, special } = found;
   const key = folded(path);
-  const named = expected.byPath?.get(key);
-  if (special || (expected.byPath && !named))
-    return [
-      key,
-      faultAt(
-        path,
-        'catalog-file-extra',
-        special ? 'a link, pipe or device' : 'the catalog does not list it',
-      ),
-    ];
+  const extra = (message: string): Checked => ({ key, fault: { code: 'catalog-file-extra', path, message } });
+  if (special) return extra('a link, pipe or device');
+  const listed = expected.byPath?.get(key);
+  if (expected.byPath && !listed) return extra('the catalog does not list it');
   try {
     const { digest, bad } = await digestOf(found.file);
-    if (bad !== null) return [named ? key : digest, faultAt(path, 'catalog-file-bad', bad)];
-    if (named)
-      return [
-        key,
-        named.digest === digest ? null : faultAt(path, 'catalog-file-changed', changed(named.digest, digest)),
-      ];
-    const known = expected.byDigest.has(digest);
-    return [
-      digest,
-      known ? null : faultAt(path, 'catalog-file-extra', `the catalog does not list its SHA-256 ${digest}`),
-    ];
+    const place = listed ? key : digest;
+    if (bad !== null) return { key: place, fault: { code: 'catalog-file-bad', path, message: bad } };
+    if (!listed && !expected.byDigest.has(digest))
+      return extra(`the catalog does not list its SHA-256 ${digest}`);
+    return {
+      key: place,
+      fault: listed && listed.digest !== digest ? changed(path, listed.digest, digest) : null,
+    };
   } catch (error) {
     if (!isInvalid(error)) throw error;
-    return [key, faultAt(path, error.code, (error as SignpipeError).message)];
+    return { key, fault: { code: error.code, path, message: error.message } };
   }
 }
 
-const changed = (listed: string, digest: string): string =>
-  listed === ''
-    ? 'it has content, and the catalog says that it has none'
-    : `its SHA-256 is ${digest === '' ? 'that of nothing' : digest}, the catalog lists ${listed}`;
+const changed = (path: string, listed: string, digest: string): FileFault => ({
+  code: 'catalog-file-changed',
+  path,
+  message:
+    listed === ''
+      ? 'it has content, and the catalog says that it has none'
+      : `its SHA-256 is ${digest === '' ? 'that of nothing' : digest}, the catalog lists ${listed}`,
+});
 
 /**
  * The digest of a file in hex, empty if it has no content. The digest of a program leaves out its signatures, so these are
@@ -163,7 +159,9 @@ function missing({ byPath, byDigest }: Expectation, seen: ReadonlySet<string>): 
   const lacking = byPath
     ? [...byPath].filter(([key]) => !seen.has(key)).map(([, { path }]) => path)
     : [...byDigest].filter(([digest]) => !seen.has(digest)).map(([, name]) => name);
-  return lacking.map((path) =>
-    faultAt(path, 'catalog-file-missing', 'the catalog lists it, and it is not there'),
-  );
+  return lacking.map((path) => ({
+    code: 'catalog-file-missing',
+    path,
+    message: 'the catalog lists it, and it is not there',
+  }));
 }

@@ -107,7 +107,7 @@ describe('a catalog of a folder', () => {
     const about = ['FilePath=driver.inf', 'OSAttr=2:10.0'];
     const sha1 = createHash('sha1').update('[Version]\r\n').digest('hex');
     assert.deepEqual(
-      described(list).map(([digest, type, ...attributes]) => [digest, type, ...attributes.sort()]),
+      described(list).map(([digest, type, ...attributes]) => [digest, type, ...attributes.toReversed()]),
       [
         [sha256('[Version]\r\n'), OID.spcCabData, ...about],
         [sha1, undefined, ...about],
