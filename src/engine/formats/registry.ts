@@ -9,5 +9,4 @@ import { scriptHost } from './script-host/format.ts';
 import type { FileFormat } from './signable-file.ts';
 
 /** The formats that can be signed; of several that recognise a file, the first opens it. Those known by name come last. */
-/** The formats that can be signed; of several that recognise a file, the first opens it. Those known by name come last. */
-export const FORMATS: readonly FileFormat[] = [pe, cab, msi, msix, nuget, catalog, powershell, scriptHost];
+export const FORMATS: readonly FileFormat[] = [pe, cab, catalog, msi, msix, nuget, powershell, scriptHost];
