@@ -6,9 +6,13 @@ export const whatOf = (row: AuditRow): string =>
 
 export const askedOf = (row: AuditRow): string => row.askedBy?.principal ?? row.author;
 
-/** The number of signed programs. */
+/** The number of signed programs, without those in containers. */
 export const signedOf = (row: AuditRow): number =>
-  row.files.reduce((sum, file) => sum + file.signed.length, 0);
+  row.files.reduce((sum, { signed }) => {
+    const isLone = signed.some(({ path }) => path === '');
+    const own = signed.filter(({ path, inside = [] }) => (isLone ? path === '' : inside.length === 0));
+    return sum + own.length;
+  }, 0);
 
 /** The number of files in what was sent. */
 export const entriesOf = (row: AuditRow): number => row.files.reduce((sum, file) => sum + file.entries, 0);

@@ -1,4 +1,5 @@
 import { printable } from '../../lib/printable.ts';
+import { countSigned } from '../../protocol/control/receipt-schema.ts';
 import type { AuditRow } from './model.ts';
 
 /** `2026-01-31 09:30`, in UTC. */
@@ -34,10 +35,10 @@ export function askedBy(row: AuditRow): string {
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
 
-/** The number of signed programs, and of files in what was sent. */
+/** The number of signed programs, without those in containers, and of files in what was sent. */
 export function countsOf(row: AuditRow): { signed: number; entries: number } {
   return {
-    signed: sum(row.files.map((file) => file.signed.length)),
+    signed: sum(row.files.map((file) => countSigned(file).own)),
     entries: sum(row.files.map((file) => file.entries)),
   };
 }

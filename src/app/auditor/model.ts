@@ -120,7 +120,7 @@ export interface AuditedIdentity {
 
 /** One signature by a revoked certificate. */
 export interface RevokedProgram {
-  /** The file of the request, and the path in it; empty for a single program. */
+  /** The file of the request, and the path in it with the containers on the way; empty for a single program. */
   readonly file: string;
   readonly path: string;
   /** SHA-256 of the signed program. */

@@ -149,12 +149,14 @@ function compareFile(
     );
   if (!requested.entries) return;
   const pins = new Map(requested.entries.map(({ path, sha256 }) => [path, sha256]));
-  for (const { path, before } of signed) {
-    const pin = pins.get(path);
-    if (pin === undefined ? requested.sha256 === undefined : pin !== before.sha256)
+  for (const { path, inside: [container] = [], before } of signed) {
+    // What lies inside of containers is pinned by the outermost of them.
+    const pin = pins.get(container ?? path);
+    const differs = container === undefined && pin !== before.sha256;
+    if (pin === undefined ? requested.sha256 === undefined : differs)
       findings.add(
         'receipt-other-bytes',
-        `${input.name}!/${path}: it is about ${before.sha256}, the request pins ${pin ?? 'nothing'}`,
+        `${input.name}!/${[...(container === undefined ? [] : [container]), path].join('!/')}: it is about ${before.sha256}, the request pins ${pin ?? 'nothing'}`,
       );
   }
 }

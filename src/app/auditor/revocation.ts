@@ -1,3 +1,4 @@
+import { shownPlace } from '../../engine/artifact/inside/place.ts';
 import { usage } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import { programsByCertificate, type ProgramInFile } from './identities.ts';
@@ -46,12 +47,12 @@ export function judgeRevocation(
 }
 
 function revokedProgram(row: AuditRow, { file, program }: ProgramInFile, at: Date): RevokedProgram {
-  const { path, after, authenticode, timestamp, proven } = program;
+  const { after, authenticode, timestamp, proven } = program;
   const time = timestamp?.time ?? null;
   const survives = proven && time !== null && new Date(time) < at;
   return {
     file,
-    path,
+    path: shownPlace(program),
     sha256: after.sha256,
     digest: authenticode.digest,
     timestamp: time,

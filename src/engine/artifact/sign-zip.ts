@@ -6,11 +6,10 @@ import { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource, sha256OfStream } from '../../lib/bytes/hash.ts';
 import { readTransientChunks } from '../../lib/bytes/read-chunks.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { isOurs } from './globs.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
 import { recognize } from '../formats/recognize.ts';
 import { requirePinned } from './pinned-digests.ts';
-import { signEntries } from './sign-zip-entries.ts';
+import { isToRead, signEntries } from './sign-zip-entries.ts';
 import type { SignArtifactOptions, SignedArtifact, SignedFile } from './signed-artifact.ts';
 
 /** A file that is not on this machine. */
@@ -76,7 +75,7 @@ export async function signRemoteZip(
 ): Promise<SignedDelta | null> {
   if ((await recognize(source)) !== 'zip') return null;
   const archive = await readZipPartially(source, options.limits, {
-    wanted: (entry) => isOurs(entry, options.isOurs, source.name),
+    wanted: (entry) => isToRead(entry, options, source.name),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (ours, ranges) => {
       requirePinned(ours, options.pins, source.name);

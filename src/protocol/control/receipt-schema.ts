@@ -224,7 +224,11 @@ export const isUnchanged = ({ input, output, signed }: ReceiptFile): boolean =>
  * How many programs of a file were signed: those that it holds itself, itself among them, and those in containers. Readers
  * of version 1 know only the former.
  */
-export function countSigned({ signed }: Pick<ReceiptFile, 'signed'>): { own: number; inside: number } {
+export function countSigned({
+  signed,
+}: {
+  readonly signed: readonly Pick<ReceiptEntry, 'path' | 'inside'>[];
+}): { own: number; inside: number } {
   const isLone = signed.some(({ path: each }) => each === '');
   const own = signed.filter(({ path: each, inside: containers = [] }) =>
     isLone ? each === '' : containers.length === 0,

@@ -1,0 +1,137 @@
+/** A channel that signs inside of containers: receipts, delivery, wait, attach, audit and provenance. */
+import assert from 'node:assert/strict';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
+import { shownPlace } from '../../../src/engine/artifact/inside/place.ts';
+import type { ReceiptFile } from '../../../src/protocol/control/receipt-schema.ts';
+import { cabOf } from '../../fixtures/cab.ts';
+import { forge } from '../../lib/zip/zips.ts';
+import { signpipe, World } from '../../world/site.ts';
+import { program } from './test-signer.ts';
+
+const zipOf = (files: Record<string, Buffer>): Buffer =>
+  forge(Object.entries(files).map(([name, content]) => ({ name, content })));
+
+const release = (seed: number): Buffer =>
+  zipOf({
+    'app.exe': program(seed),
+    'tools.zip': zipOf({ 'bin/tool.exe': program(seed + 1), 'readme.txt': Buffer.from('read me') }),
+    'drivers.cab': cabOf('driver.exe', program(seed + 2)),
+  });
+
+const PLACES = ['app.exe', 'tools.zip!/bin/tool.exe', 'drivers.cab!/driver.exe', 'drivers.cab'];
+
+describe('a channel with signing.inside: sign', () => {
+  let world: World;
+  before(async () => {
+    world = await World.start({ ssh: false });
+    await world.reconfigure((text) =>
+      text.replace(/^signing:\n/m, "signing:\n  inside: sign\n  files: ['**/*.exe', '**/*.cab']\n"),
+    );
+  });
+  after(() => world.stop());
+
+  /** Submits a file, polls, and returns the receipt's only file. */
+  async function send(
+    name: string,
+    bytes: Buffer,
+    ...flags: string[]
+  ): Promise<{ request: string; file: ReceiptFile }> {
+    await writeFile(world.at(name), bytes);
+    const request = await world.submit([world.at(name)], ...flags);
+    await world.poll();
+    const receipt = await world.receipt();
+    assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
+    const [file] = receipt.files;
+    assert.ok(file);
+    return { request, file };
+  }
+
+  /** The builder accepts the file, and makes it again out of the unsigned one. */
+  async function accept(name: string, request: string): Promise<void> {
+    const ended = await world.wait(request, '--original', world.at(name));
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stderr, /proved/);
+    const again = world.at(`again-${name}`);
+    await rm(again, { force: true });
+    const attached = await world.attach(world.at(name), request, again);
+    assert.equal(attached.status, 0, attached.stderr);
+    assert.deepEqual(await readFile(again), await readFile(world.exchange('signed', name)));
+  }
+
+  it('names programs by the containers that lead to them', async () => {
+    const { request, file } = await send('whole.zip', release(1));
+    assert.deepEqual(file.signed.map(shownPlace), PLACES);
+    assert.deepEqual(
+      file.signed.map(({ inside }) => inside),
+      [[], ['tools.zip'], ['drivers.cab'], []],
+    );
+    assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /2 of 3 files, and 2 inside$/m);
+    await accept('whole.zip', request);
+    assert.match(await world.git('show', 'signed:policy.json'), /"inside": "sign"/);
+  });
+
+  it('takes pinned containers, and reads nothing else', async () => {
+    const flags = ['--sparse', ...['**/*.exe', '**/*.cab', '**/*.zip'].flatMap((each) => ['--files', each])];
+    const { request, file } = await send('sparse.zip', release(10), ...flags);
+    assert.deepEqual([file.seen, file.signed.map(shownPlace)], ['entries', PLACES]);
+    await accept('sparse.zip', request);
+  });
+
+  it('leaves a zip alone that is not pinned', async () => {
+    const { file } = await send('pinned.zip', release(20), '--sparse');
+    assert.deepEqual(file.signed.map(shownPlace), ['app.exe', 'drivers.cab!/driver.exe', 'drivers.cab']);
+    assert.deepEqual(file.leftAlone, [{ path: 'tools.zip', why: 'nested-zip' }]);
+  });
+
+  it('takes a container that is not in a zip', async () => {
+    const { request, file } = await send('alone.cab', cabOf('a.exe', program(30)), '--no-pack');
+    assert.deepEqual(
+      file.signed.map(({ path, inside }) => [path, inside]),
+      [
+        ['a.exe', []],
+        ['', []],
+      ],
+    );
+    assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /signed alone\.cab, and 1 inside$/m);
+    await accept('alone.cab', request);
+  });
+
+  it('provenance speaks of them, verify checks it, and audit finds nothing wrong', async () => {
+    await world.reconfigure((text) => `${text}provenance: true\n`);
+    await send('attested.zip', release(40));
+    const signed = world.exchange('signed', 'attested.zip');
+    const verified = await signpipe([
+      ...['verify', signed, '--provenance', `${signed}.intoto.jsonl`, '--json'],
+      ...['--receipt-signers', world.at('keys', 'receipt_signers')],
+    ]);
+    assert.equal(verified.status, 0, verified.stdout);
+    const audit = await signpipe([
+      ...['audit', '--repo', world.control],
+      ...['--allowed-signers', world.at('keys', 'audit_signers')],
+    ]);
+    assert.equal(audit.status, 0, audit.stdout + audit.stderr);
+  });
+});
+
+describe('a channel with the default, report', () => {
+  let world: World;
+  before(async () => {
+    world = await World.start({ ssh: false });
+    await world.reconfigure((text) =>
+      text.replace(/^signing:\n/m, "signing:\n  files: ['**/*.exe', '**/*.cab']\n"),
+    );
+  });
+  after(() => world.stop());
+
+  it('names unsigned programs in signed containers: in log, receipt and wait', async () => {
+    await writeFile(world.at('a.zip'), release(1));
+    const request = await world.submit([world.at('a.zip')]);
+    await world.poll();
+    const [file] = (await world.receipt()).files;
+    assert.deepEqual(file?.unsignedInside, [{ path: 'driver.exe', inside: ['drivers.cab'] }]);
+    assert.ok(world.logged.some(({ msg }) => msg === 'a.zip: containers in it hold unsigned programs'));
+    const ended = await world.wait(request);
+    assert.match(ended.stdout, /drivers\.cab!\/driver\.exe {2}NOT SIGNED, inside of a container/);
+  });
+});
