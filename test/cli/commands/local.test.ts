@@ -13,7 +13,7 @@ import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { createTestPki, keyToPem, toPem, type TestPki } from '../../../src/sandbox/certificates.ts';
 import { toPfx } from '../../../src/sandbox/pkcs12-writer.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
-import { buildPe } from '../../fixtures/pe.ts';
+import { buildPe, peLayout } from '../../fixtures/pe.ts';
 import { program } from '../../fixtures/programs.ts';
 import { onTerminal, type Shown } from '../../terminal.ts';
 import { makeReal } from '../../world/real-certificate.ts';
@@ -150,6 +150,19 @@ describe('signpipe sign', () => {
     ]);
     assert.match(stdout, /^Signature verification: ok/m);
     assert.match(stdout, /^Timestamp Server Signature verification: ok/m);
+  });
+
+  it('signs with page hashes, which osslsigncode computes as well; not a program for which none are known', async () => {
+    const ended = await signed('tool.exe', '--page-hashes', '--output', 'pages.exe');
+    assert.equal(ended.status, 0, ended.stderr);
+    const args = ['verify', '-CAfile', at('ca.pem'), '-TSA-CAfile', at('tsa.pem'), '-in', at('pages.exe')];
+    const { stdout } = await run('osslsigncode', args);
+    assert.match(stdout, /^Page hash algorithm {2}: SHA256$/m);
+    assert.doesNotMatch(stdout, /MISMATCH/);
+    const odd = buildPe();
+    odd.writeUInt32LE(0x2000, peLayout().optionalHeader + 32);
+    await writeFile(at('aligned.exe'), odd);
+    assertRefused(await signed('aligned.exe', '--page-hashes'), 3, 'page-hashes-layout', /--page-hashes/);
   });
 
   it('signs the programs of a zip, and keeps the one that its author signed', async () => {

@@ -56,7 +56,7 @@ function requireProvenLayout({ source: { name }, layout }: PageSource): void {
           : 'its sections do not follow each other in the file';
   if (why === null) return;
   throw invalid('page-hashes-layout', `${name}: no page hashes can be written for it: ${why}`, {
-    hint: 'sign it without page hashes (signing.pageHashes: false): drivers and protected processes alone need them',
+    hint: 'sign it without page hashes (signing.pageHashes): drivers and protected processes alone need them',
   });
 }
 
@@ -71,7 +71,7 @@ export async function hashPages(file: PageSource): Promise<Buffer> {
   const entrySize = 4 + DIGEST_BYTES.sha256;
   if (count * entrySize > MAX_WRITTEN)
     throw invalid('page-hashes-too-large', `${file.source.name}: it has ${count} pages to hash`, {
-      hint: 'sign it without page hashes (signing.pageHashes: false)',
+      hint: 'sign it without page hashes (signing.pageHashes)',
     });
   const table = Buffer.alloc(count * entrySize);
   const pages = new PageHasher(file, 'sha256');
