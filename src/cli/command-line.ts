@@ -88,6 +88,10 @@ addCommand(
 
 addCommand(program, 'submit <files...>', 'upload files and request signatures for them; print the request id')
   ?.addOption(config('builder.yaml'))
+  .option(
+    '--dry-run',
+    'only show what the signer would do, by its published policy; upload and request nothing',
+  )
   .option('--wait', 'wait for the answer and download the signed files')
   .addOption(timeout)
   .option('--output <dir>', 'folder for the signed files, with --wait (default: ./signed)')
@@ -205,6 +209,36 @@ withSigningFlags(
   .option('--sha1', 'list SHA-1 digests too, for Windows before 8')
   .addOption(json)
   .action(run(async () => (await import('./commands/catalog.ts')).catalogCommand));
+
+addCommand(
+  program,
+  'plan <files...>',
+  'show what signing would do to files, in which order, and what is kept and why; sign nothing',
+)
+  ?.option(
+    '-c, --config <file>',
+    'decide as a signer with this signer.yaml does; other flags replace its settings',
+  )
+  .option('--channel <name>', 'with --config: channel (default: "default")')
+  .addOption(
+    new Option(
+      '--already-signed <policy>',
+      'what to do with programs that are signed already (default: keep)',
+    ).choices(['keep', 'replace', 'append', 'reject']),
+  )
+  .addOption(
+    new Option(
+      '--inside <policy>',
+      'what to do with programs inside of containers (default: report)',
+    ).choices(['sign', 'require-signed', 'report', 'ignore']),
+  )
+  .option(
+    '--files <glob>',
+    'entries of a zip to sign; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
+    repeatable,
+  )
+  .addOption(json)
+  .action(run(async () => (await import('./commands/plan.ts')).planCommand));
 
 addCommand(
   program,

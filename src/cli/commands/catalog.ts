@@ -15,7 +15,8 @@ import { withProgressBar } from '../../lib/progress.ts';
 import { outputTo, writeOutputFile, type OutputOptions } from '../output/output-file.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import { asPrintableJson, print } from '../output/terminal.ts';
-import { withFlagNames, withSigning, type SigningFlags } from './signing-flags.ts';
+import { withFlagNames } from '../output/flag-names.ts';
+import { withSigning, type SigningFlags } from './signing-flags.ts';
 
 interface CatalogCommandOptions extends SigningFlags, OutputOptions {
   readonly unsigned?: boolean;

@@ -15,6 +15,7 @@ import { shownPlace } from '../../engine/artifact/inside/place.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { describeKept, describeLeftAlone, UNSIGNED_INSIDE } from '../output/kept-program-text.ts';
+import { withFlagNames } from '../output/flag-names.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import {
   outputInPlace,
@@ -24,7 +25,7 @@ import {
   type OutputFile,
 } from '../output/output-file.ts';
 import { asPrintableJson, print } from '../output/terminal.ts';
-import { withFlagNames, withSigning, type SigningFlags, type SigningOptions } from './signing-flags.ts';
+import { withSigning, type SigningFlags, type SigningOptions } from './signing-flags.ts';
 
 interface SignCommandOptions extends SigningFlags {
   readonly output?: string;

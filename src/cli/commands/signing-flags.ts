@@ -4,7 +4,6 @@ import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
 import { askPassphrase } from '../../engine/keys/passphrase.ts';
 import type { SigningKey } from '../../engine/keys/signing-key.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
-import { SignpipeError } from '../../lib/errors.ts';
 import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
 import { sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
@@ -64,31 +63,3 @@ async function signingOptions(key: SigningKey, flags: SigningFlags): Promise<Sig
     scratch: tmpdir(),
   };
 }
-
-/** The flags for the settings of signer.yaml. */
-const FLAGS: ReadonlyMap<string, string> = new Map(
-  Object.entries({
-    pfx: '--pfx FILE',
-    certificate: '--certificate FILE',
-    key: '--key FILE',
-    digest: '--digest',
-    concurrency: '--concurrency',
-    keyName: '--key-name',
-    passphraseFile: '--passphrase-file',
-    files: '--files',
-    alreadySigned: '--already-signed',
-    inside: '--inside',
-    pageHashes: '--page-hashes',
-    timestampRoots: '--timestamp-ca',
-  }),
-);
-
-/** Error texts name a setting as `signing.KEY`, with "on the signer" if their reader may be on another machine. */
-const SETTING = /\bsigning\.(\w+)( on the signer)?/g;
-
-const withFlags = (text: string): string =>
-  text.replace(SETTING, (setting, key: string) => FLAGS.get(key) ?? setting);
-
-/** Names flags in an error instead of settings, for readers without a signer.yaml. */
-export const withFlagNames = (error: unknown): unknown =>
-  error instanceof SignpipeError ? error.reworded(withFlags) : error;

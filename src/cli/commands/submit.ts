@@ -2,12 +2,14 @@ import { submit } from '../../app/builder/submit.ts';
 import { withSession } from '../../app/builder/session.ts';
 import { loadBuilderConfig } from '../../app/config/builder.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
+import { usage } from '../../lib/errors.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import { print, printJson, sayUnlessQuiet, SIGNED_FILES } from '../output/terminal.ts';
 import type { WaitingOptions } from './wait.ts';
 
 interface SubmitCommandOptions extends WaitingOptions {
   readonly wait?: boolean;
+  readonly dryRun?: boolean;
   readonly revision?: string;
   readonly channel?: string;
   readonly as?: string;
@@ -16,8 +18,29 @@ interface SubmitCommandOptions extends WaitingOptions {
   readonly files?: string[];
 }
 
+/** `signpipe submit --dry-run`: shows what the signer would do. */
+async function showPlan(files: readonly string[], options: SubmitCommandOptions): Promise<number> {
+  const say = sayUnlessQuiet(options);
+  const reporting = { progress: await progressFor(options), say };
+  return withSession(await loadBuilderConfig(options.config), reporting, async (session) => {
+    const { planSubmission } = await import('../../app/builder/plan-submission.ts');
+    const { plannedJson, plannedStatus, plannedText } = await import('../output/plan-text.ts');
+    const { published, channel, files: planned } = await planSubmission(session, files, options);
+    if (!published)
+      say(
+        `the signer has published no policy for the channel ${channel} that is trusted here: planned with the defaults`,
+      );
+    if (options.json) printJson({ channel, published, files: planned.map(plannedJson) });
+    else for (const file of planned) print(plannedText(file));
+    return plannedStatus(planned);
+  });
+}
+
 /** `signpipe submit`: uploads files, requests their signatures and prints the request's id. */
 export async function submitCommand(files: string[], options: SubmitCommandOptions): Promise<number> {
+  if (options.dryRun && options.wait)
+    throw usage('dry-run-wait', '--dry-run requests nothing that --wait could wait for');
+  if (options.dryRun) return showPlan(files, options);
   const say = sayUnlessQuiet(options);
   const reporting = { progress: await progressFor(options), say };
   return withSession(await loadBuilderConfig(options.config), reporting, async (session) => {

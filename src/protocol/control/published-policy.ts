@@ -35,6 +35,11 @@ const channelSchema = z.object({
     .literal(true)
     .optional()
     .describe('a signed statement of how it was signed is delivered beside each signed file'),
+  alreadySigned: z
+    .string()
+    .max(50)
+    .optional()
+    .describe('what happens to programs that are signed already: replace, append or reject; keep if absent'),
   inside: z
     .string()
     .max(32)

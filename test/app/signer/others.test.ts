@@ -47,6 +47,44 @@ describe('a channel with signing.others: checksum', () => {
     await signer.assertIdle();
   });
 
+  it('is planned so by submit --dry-run, and by plan with its configuration, which leave no trace', async () => {
+    const { world } = signer;
+    const folder = world.at('planned');
+    await mkdir(folder);
+    const write = async (name: string, bytes: Buffer): Promise<string> => {
+      await writeFile(join(folder, name), bytes);
+      return join(folder, name);
+    };
+    const files = [
+      await write('product.zip', soundZip(2)),
+      await write('planned.tar.xz', tarball()),
+      await write('cut.exe', program(1).subarray(0, 100)),
+    ];
+    const heads = await world.git('show-ref');
+    const before = await readdir(world.exchange('incoming'));
+    const { builderConfig, signerConfig } = world.site;
+    const dry = ['submit', '-c', builderConfig, '--dry-run', '--no-pack', ...files];
+    const submitted = await signpipe([...dry, '--json']);
+    const answer = JSON.parse(submitted.stdout) as { published: boolean; files: Record<string, unknown>[] };
+    assert.deepEqual(
+      answer.files.map(({ name, kind, refused }) => [name, kind ?? (refused as { code: string }).code]),
+      [
+        ['product.zip', 'zip'],
+        ['planned.tar.xz', 'other'],
+        ['cut.exe', 'pe-truncated'],
+      ],
+    );
+    assert.deepEqual([answer.published, submitted.status], [true, 3]);
+    assert.equal(await world.git('show-ref'), heads);
+    assert.deepEqual(await readdir(world.exchange('incoming')), before);
+    assertRefused(await signpipe([...dry, '--wait']), 2, 'dry-run-wait');
+    const planned = await signpipe(['plan', '-c', signerConfig, ...files.slice(0, 2)]);
+    assert.match(planned.stdout, /product\.zip: 1 signature in a zip of 2 files\n/);
+    assert.match(planned.stdout, /planned\.tar\.xz: stays as it is: nothing in it can be signed\n$/);
+    const elsewhere = await signpipe(['plan', '-c', signerConfig, '--channel', 'none', 'x']);
+    assertRefused(elsewhere, 2, 'channel-not-configured');
+  });
+
   it('signs programs beside such files, and lists all of them in REQUEST.SHA256SUMS', async () => {
     const files = new Map([
       ['mixed.zip', soundZip(1)],

@@ -19,6 +19,7 @@ const channelPolicy = (
   names: trust.names,
   files: signing.files,
   timestamped: signing.timestamp.length > 0,
+  ...(signing.alreadySigned === 'keep' ? {} : { alreadySigned: signing.alreadySigned }),
   ...(signing.inside === 'report' ? {} : { inside: signing.inside }),
   ...(signing.others === 'checksum' ? { others: signing.others } : {}),
   ...(checksums ? { checksums: checksumKinds(checksums) } : {}),
