@@ -28,11 +28,6 @@ export class AllocationTable {
     return this.owned[sector] === 1;
   }
 
-  /** Whether entries for sectors that do not exist are in use. */
-  hasEntriesBeyondEnd(): boolean {
-    return this.next.subarray(this.sectors).some((value) => value !== SECTOR.free);
-  }
-
   /** Records what uses a sector; throws `cfb-chain` if that is not the first, or there is no such sector. */
   own(sector: number, what: string): void {
     if (sector >= this.owned.length)

@@ -77,8 +77,7 @@ export async function openCompoundFile(source: ByteSource): Promise<CompoundFile
   const fat = await readFat(sectors, header);
   const directoryChain = fat.table.follow(header.directoryStart, 'the directory');
   if (directoryChain.length === 0) throw fault(source, 'cfb-directory', 'it has no directory');
-  if (header.directorySectors !== (header.version === 3 ? 0 : directoryChain.length))
-    throw fault(source, 'cfb-header', `its header counts ${header.directorySectors} directory sectors`);
+  requireDirectoryCount(source, header, directoryChain.length);
   const directory = await readChain(sectors, directoryChain);
   const reader = new DirectoryReader(directory, header.version, source);
   const root = reader.read();
@@ -95,6 +94,21 @@ export async function openCompoundFile(source: ByteSource): Promise<CompoundFile
     chains,
   };
   return new CompoundFile(source, root, layout);
+}
+
+/** Version 3 has no count. jsign counts one sector more than there is. */
+function requireDirectoryCount(
+  source: ByteSource,
+  { version, directorySectors }: CompoundFileHeader,
+  length: number,
+): void {
+  const right = version === 3 ? [0] : [length, length + 1];
+  if (right.includes(directorySectors)) return;
+  throw fault(
+    source,
+    'cfb-header',
+    `its header counts ${directorySectors} directory sectors, and it has ${length}`,
+  );
 }
 
 /** All sectors of a chain, in memory. */

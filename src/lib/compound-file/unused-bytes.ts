@@ -70,14 +70,19 @@ function* headerBytes({ header }: CompoundLayout): Generator<UnusedBytes> {
     if (!isZero(field(at, length).bytes)) yield field(at, length);
 }
 
-/** The first entry of each table that is in use, though the sector that it stands for does not exist. */
+/**
+ * The first entry of each table that is in use, though the sector that it stands for does not exist. osslsigncode marks the
+ * sector behind the last one as the end of a chain.
+ */
 function* tableBytes({ fat, miniFat, miniFatChain, sectors }: CompoundLayout): Generator<UnusedBytes> {
   const perSector = sectors.size / 4;
   for (const { table, sectorAt } of [
     { table: fat.table, sectorAt: (at: number) => fat.fatSectors[at] ?? 0 },
     { table: miniFat, sectorAt: (at: number) => miniFatChain.at(at) },
   ]) {
-    const beyond = table.next.subarray(table.sectors).findIndex((value) => value !== SECTOR.free);
+    const beyond = table.next
+      .subarray(table.sectors)
+      .findIndex((value, at) => value !== SECTOR.free && !(at === 0 && value === SECTOR.endOfChain));
     if (beyond < 0) continue;
     const entry = table.sectors + beyond;
     const at = sectors.offset(sectorAt(Math.floor(entry / perSector))) + (entry % perSector) * 4;

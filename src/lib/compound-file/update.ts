@@ -39,7 +39,6 @@ export async function updateCompoundFile(
   { remove = [], write = [], modified }: CompoundChanges,
 ): Promise<PatchedSource> {
   const { source, layout, root } = file;
-  requireWritable(file);
   const changes = new FileChanges();
   const sectors = new EditedSectors(source, layout, changes);
   const directory = new EditedDirectory(source, layout, sectors);
@@ -79,14 +78,6 @@ async function store(
   if (content.size === 0) return NO_CONTENT;
   if (content.size >= MINI_CUTOFF) return sectors.store(content);
   return mini.store(await content.read(0, content.size));
-}
-
-/** Sectors that the tables call used, though the file ends before them, would lie in the way of new ones. */
-function requireWritable({ source, layout }: CompoundFile): void {
-  const { fat, miniFat } = layout;
-  for (const table of [fat.table, miniFat])
-    if (table.hasEntriesBeyondEnd())
-      throw fault(source, 'cfb-fat', 'its allocation tables have entries in use for sectors beyond its end');
 }
 
 function requireSize({ source, version }: CompoundFile, name: string, size: number): void {

@@ -1,3 +1,4 @@
+import type { AllocationTable } from '../allocation-table.ts';
 import { SECTOR } from '../header.ts';
 
 /** An allocation table that is being changed. */
@@ -7,9 +8,11 @@ export class EditableTable {
   private lowest = 0;
   length: number;
 
-  constructor(original: Uint32Array) {
-    this.values = original.slice();
-    this.length = original.length;
+  /** Entries for sectors that do not exist become free, whatever other writers put there. */
+  constructor({ next, sectors }: Pick<AllocationTable, 'next' | 'sectors'>) {
+    this.values = next.slice();
+    this.values.fill(SECTOR.free, sectors);
+    this.length = next.length;
   }
 
   get(index: number): number {

@@ -17,7 +17,7 @@ export class EditedMiniStream {
     private readonly sectors: EditedSectors,
     private readonly directory: EditedDirectory,
   ) {
-    this.table = new EditableTable(layout.miniFat.next);
+    this.table = new EditableTable(layout.miniFat);
     this.tableChain = [...layout.miniFatChain.sectors()];
     this.chain = [...layout.miniChain.sectors()];
   }

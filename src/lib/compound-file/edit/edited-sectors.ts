@@ -28,7 +28,7 @@ export class EditedSectors {
     private readonly layout: CompoundLayout,
     private readonly changes: FileChanges,
   ) {
-    this.fat = new EditableTable(layout.fat.table.next);
+    this.fat = new EditableTable(layout.fat.table);
     this.header = Buffer.from(layout.header.bytes);
     this.size = layout.sectors.size;
     this.fatSectors = [...layout.fat.fatSectors];
