@@ -1,5 +1,6 @@
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { corruptCabinet } from './errors.ts';
+import { isWindow } from './lzx/window.ts';
 import { CABINET_FLAG, LONGEST_NAME, readCabinetHeader, type CabinetHeader } from './header.ts';
 
 /*
@@ -32,6 +33,8 @@ export interface CabinetFolder {
   readonly dataLimit: number;
   readonly blockCount: number;
   readonly compression: Compression;
+  /** Of LZX: the window has two to the power of this many bytes. */
+  readonly windowBits: number;
   /** In file order. */
   readonly members: readonly CabinetMember[];
 }
@@ -102,10 +105,12 @@ async function readFolders(source: ByteSource, header: CabinetHeader): Promise<F
   const bytes = await source.read(folders.start, folders.end - folders.start);
   return Array.from({ length: folderCount }, (_, index) => {
     const at = index * (FOLDER_ENTRY + (reserve?.perFolder ?? 0));
+    const type = bytes.readUInt16LE(at + 6);
     return {
       dataAt: bytes.readUInt32LE(at),
       blockCount: bytes.readUInt16LE(at + 4),
-      compression: compressionOf(bytes.readUInt16LE(at + 6), source.name),
+      compression: compressionOf(type, source.name),
+      windowBits: type >> 8,
     };
   });
 }
@@ -113,7 +118,8 @@ async function readFolders(source: ByteSource, header: CabinetHeader): Promise<F
 /** The low four bits name the method; Quantum and LZX have parameters in the others. */
 function compressionOf(type: number, name: string): Compression {
   const method = COMPRESSIONS[type & 0xf];
-  if (!method || (type > 0xf && (method === 'stored' || method === 'MSZIP')))
+  const plain = method === 'stored' || method === 'MSZIP';
+  if (!method || (plain && type > 0xf) || (method === 'LZX' && !isWindow(type >> 8)))
     throw corruptCabinet(name, `unknown compression 0x${type.toString(16)}`);
   return method;
 }

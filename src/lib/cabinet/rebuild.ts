@@ -11,7 +11,7 @@ import { readBlocks } from './data-blocks.ts';
 import { CABINET_FLAG, FIXED_HEADER } from './header.ts';
 import { packBlocks } from './pack-blocks.ts';
 import {
-  canUnpack,
+  canPack,
   FolderReader,
   HISTORY,
   requireUnpackable,
@@ -29,7 +29,7 @@ export type NewContents = ReadonlyMap<CabinetMember, ByteSource>;
 /** Why the content of a member cannot be replaced, to complete "NAME: …"; null if it can be. */
 export function whyFixed(cabinet: Cabinet, { folder: index }: CabinetMember): string | null {
   const folder = cabinet.folders[index];
-  return folder && !canUnpack(folder) ? `is compressed with ${folder.compression}` : whyNotRebuilt(cabinet);
+  return folder && !canPack(folder) ? `is compressed with ${folder.compression}` : whyNotRebuilt(cabinet);
 }
 
 /** Why a cabinet is not written again: something in it would be lost, or other cabinets depend on it. */

@@ -22,8 +22,8 @@ export interface UnpackedBlock extends DataBlock {
   readonly raw: Buffer;
 }
 
-/** Whether the content of a folder can be read. */
-export const canUnpack = ({ compression }: CabinetFolder): boolean =>
+/** Whether the content of a folder can be written again. */
+export const canPack = ({ compression }: CabinetFolder): boolean =>
   compression === 'stored' || compression === 'MSZIP';
 
 /** Unpacks a folder from its beginning; throws `cab-compression`, `cab-bomb`, `cab-corrupt` or `cab-data-corrupt`. */
@@ -33,15 +33,7 @@ export async function* unpackBlocks(
   { ratio }: Pick<ArchiveLimits, 'ratio'>,
 ): AsyncGenerator<UnpackedBlock> {
   const { name } = cabinet.source;
-  if (!canUnpack(folder))
-    throw invalid(
-      'cab-compression',
-      `${name}: what is compressed with ${folder.compression} cannot be unpacked`,
-      {
-        hint: 'make the cabinet with MSZIP or without compression',
-      },
-    );
-  let history: Buffer = Buffer.alloc(0);
+  const unpack = await unpackerOf(folder, name);
   let [done, compressed] = [0, 0];
   for await (const block of readBlocks(cabinet, folder)) {
     done += block.size;
@@ -50,12 +42,40 @@ export async function* unpackBlocks(
       throw invalid('cab-bomb', `${name}: ${compressed} bytes would unpack to ${done}`, {
         hint: limitHint('ratio'),
       });
-    const raw = folder.compression === 'stored' ? block.data : inflateBlock(block, history, name);
+    const raw = unpack(block);
     if (raw.length !== block.size)
       throw damagedData(name, `the data block at ${block.start} has ${raw.length} bytes, not ${block.size}`);
-    history = raw.length >= HISTORY ? raw : Buffer.concat([history, raw]).subarray(-HISTORY);
     yield { ...block, raw };
   }
+}
+
+/** Unpacks the blocks of one folder, one after another. */
+type Unpacker = (block: DataBlock) => Buffer;
+
+async function unpackerOf({ compression, windowBits }: CabinetFolder, name: string): Promise<Unpacker> {
+  switch (compression) {
+    case 'stored':
+      return ({ data }) => data;
+    case 'MSZIP':
+      return mszipUnpacker(name);
+    case 'LZX': {
+      const { lzxUnpacker } = await import('./lzx/unpacker.ts');
+      return lzxUnpacker(windowBits, name);
+    }
+    case 'Quantum':
+      throw invalid('cab-compression', `${name}: what is compressed with Quantum cannot be unpacked`, {
+        hint: 'make the cabinet with MSZIP or without compression',
+      });
+  }
+}
+
+function mszipUnpacker(name: string): Unpacker {
+  let history: Buffer = Buffer.alloc(0);
+  return (block) => {
+    const raw = inflateBlock(block, history, name);
+    history = raw.length >= HISTORY ? raw : Buffer.concat([history, raw]).subarray(-HISTORY);
+    return raw;
+  };
 }
 
 interface Inflated {

@@ -59,7 +59,8 @@ export class CabFile implements SignableFile {
     requireSignableCab(this);
   }
 
-  digest(hash: KnownDigest): Promise<Buffer> {
+  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
+  async digest(hash: KnownDigest): Promise<Buffer> {
     const digest =
       this.digests.get(hash) ??
       hashRanges(this.covered(), { algorithm: hash }).then((hashed) => hashed.digest);
@@ -71,11 +72,20 @@ export class CabFile implements SignableFile {
    * What the digest covers, of the cabinet as it is once it is signed: all up to the signature, except csumHeader, the sizes
    * of the reserved areas, and the part of the header's area that says where the signature is. As jsign, and Microsoft's
    * tools for every file at hand; osslsigncode leaves out iCabinet and covers four bytes of that part instead, which is the
-   * same as long as they are 0.
+   * same as long as they are 0. Throws `cab-reserve` if it is not signed and has reserved areas, for which no signed form is
+   * known.
    */
   covered(): SourceRange[] {
     const { source, area } = this;
     const { header } = this.cabinet;
+    if (header.reserve && !area)
+      throw invalid(
+        'cab-reserve',
+        `${source.name}: it has reserved areas of its own, and no signed form of it is known`,
+        {
+          hint: 'make the cabinet without reserved areas; signing adds the one that it needs',
+        },
+      );
     const { fixed, folders } = area ? this.head : withArea(this.head);
     const inMemory = (bytes: Buffer): SourceRange => whole(new BufferSource(bytes, source.name));
     const structure1 = area?.structure1 ?? { start: 0, end: 0 };

@@ -3,13 +3,11 @@ import { firstDifference } from '../../../lib/bytes/hash-and-compare.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import type { Cabinet } from '../../../lib/cabinet/cabinet.ts';
 import { invalid } from '../../../lib/errors.ts';
-import type { SignatureArea } from './signature-area.ts';
 
 /** The parts of an open cabinet that are compared. */
 interface CabContent {
   readonly source: ByteSource;
   readonly cabinet: Cabinet;
-  readonly area: SignatureArea | null;
   /** What the digest covers, of the file as it is once it is signed. */
   covered(): SourceRange[];
 }
@@ -28,11 +26,6 @@ const sizeOf = (ranges: readonly SourceRange[]): number =>
  * | `strip-body-differs`   | a byte of the cabinet differs; the message says where               |
  */
 export async function requireSameCabinet(before: CabContent, after: CabContent): Promise<void> {
-  if (!before.area && before.cabinet.header.reserve)
-    throw invalid(
-      'cab-reserve',
-      `${before.source.name}: it has reserved areas of its own, for which no signed form is known`,
-    );
   const [older, newer] = [before.covered(), after.covered()];
   if (sizeOf(older) !== sizeOf(newer))
     throw invalid(

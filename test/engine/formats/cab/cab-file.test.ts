@@ -141,6 +141,13 @@ describe('a cabinet is not signed', () => {
   for (const [code, what, bytes] of refused)
     it(`${code}: ${what}`, () => assert.rejects(sign(bytes), { code }));
 
+  it('cab-reserve: nor is a digest known of one with areas, whatever asks for it', async () => {
+    const reserve = { header: Buffer.from('mine'), folder: 2 };
+    const cab = await open(buildCab({ folders: [HELLO], reserve }));
+    await assert.rejects(cab.digest('sha256'), { code: 'cab-reserve' });
+    await assert.rejects((await open(SAMPLE)).requireSameContent(cab), { code: 'cab-reserve' });
+  });
+
   it('cab-reserve: nor is a signature removed from an area of its own', async () => {
     const signed = await open(
       await signAnyway({ reserve: { header: Buffer.from(`00001000${'00'.repeat(40)}`, 'hex') } }),

@@ -1,0 +1,17 @@
+import type { DataBlock } from '../data-blocks.ts';
+import { damagedData } from '../errors.ts';
+import { DamagedStream } from './bit-reader.ts';
+import { LzxDecoder } from './decoder.ts';
+
+/** Unpacks the blocks of a folder one after another. Loaded only for a folder that is compressed so. */
+export function lzxUnpacker(windowBits: number, name: string): (block: DataBlock) => Buffer {
+  const decoder = new LzxDecoder(windowBits);
+  return ({ data, size, start }) => {
+    try {
+      return decoder.decode(data, size);
+    } catch (error) {
+      if (!(error instanceof DamagedStream)) throw error;
+      throw damagedData(name, `the data block at ${start} cannot be unpacked: ${error.message}`);
+    }
+  };
+}
