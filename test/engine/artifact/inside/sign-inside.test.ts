@@ -4,6 +4,10 @@ import { readdir, rm } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { shownPlace } from '../../../../src/engine/artifact/inside/place.ts';
 import { compilePatterns } from '../../../../src/engine/artifact/globs.ts';
+import { attachToRemoteZip } from '../../../../src/engine/artifact/attach-file.ts';
+import { signRemoteZip } from '../../../../src/engine/artifact/sign-zip.ts';
+import { BufferSource } from '../../../../src/lib/bytes/byte-source.ts';
+import { PatchedSource } from '../../../../src/lib/bytes/patched-source.ts';
 import { sha256Hex } from '../../../../src/lib/bytes/hash.ts';
 import { filler } from '../../../fixtures/pe.ts';
 import { boxOf } from '../../formats/box-file.ts';
@@ -143,6 +147,25 @@ describe('with inside: sign', () => {
     );
     assert.deepEqual(places, ['b.exe']);
     assert.deepEqual(signed.unsignedInside.map(shownPlace), ['i.zip!/t.box', 'i.zip!/t.box!/a.exe']);
+  });
+
+  it('in a zip elsewhere, of which only pinned entries are read, and once more for a delivery that was interrupted', async () => {
+    const parts = { 'a.exe': program(1), 'i.zip': zipOf({ 'b.exe': program(2) }), 'n.box': nested() };
+    const file = zipOf({ ...parts, 'unread.bin': filler(5000) });
+    const remote = Object.assign(new BufferSource(file, 'r.zip'), { prefetch: () => undefined });
+    const pins = new Map(Object.entries(parts).map(([path, bytes]) => [path, sha256Hex(bytes)]));
+    const options = { ...world.options, inside: 'sign' as const, pins };
+    const signed = await signRemoteZip(remote, `${world.folder}/new`, options);
+    assert.ok(signed?.newBytes);
+    const wanted = signed.signed.map((each) => ({
+      ...{ path: each.path, inside: each.inside, signature: each.signature },
+      ...{ before: each.before.sha256, after: each.after.sha256 },
+    }));
+    const again = await attachToRemoteZip(remote, wanted, `${world.folder}/again`, options);
+    assert.deepEqual([again.delta, again.newBytes], [signed.delta, signed.newBytes]);
+    const whole = new PatchedSource(remote, signed.delta, new BufferSource(signed.newBytes, 'new'));
+    const bytes = await whole.read(0, whole.size);
+    assert.equal((await world.prove('r.zip', file, bytes)).signed.length, signed.signed.length);
   });
 
   it('nothing is left in the scratch folder', async () => {
