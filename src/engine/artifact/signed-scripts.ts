@@ -22,7 +22,7 @@ export async function mayBeSignedScript(
   entry: ArchiveEntry,
   head: Buffer,
 ): Promise<boolean> {
-  const marks = formatByName(entry.path)?.signatureMarks;
+  const marks = formatByName(entry.path)?.signatureMarks?.(entry.path);
   if (!marks || entry.compressedSize < SMALLEST_SIGNATURE) return false;
   if (head.length === entry.size) return marks.some((mark) => head.includes(mark));
   return holdsAny(await archive.open(entry), marks);

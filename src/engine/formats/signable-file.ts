@@ -170,10 +170,10 @@ export interface FileFormat {
    */
   readonly byName?: true;
   /**
-   * For a format with `byName`: byte strings of which every signed file holds one, so that signed ones are found among
-   * thousands without being opened.
+   * For a format with `byName`: byte strings of which every signed file of this name holds one, so that signed ones are found
+   * among thousands without being opened.
    */
-  readonly signatureMarks?: readonly Buffer[];
+  signatureMarks?(fileName: string): readonly Buffer[];
   /** Whether its files are zips, which any unpacker may open: their name may then say so. */
   readonly isZip?: true;
   /** Recognises a file by its first bytes, or by its name if the content of the format has no marks. */

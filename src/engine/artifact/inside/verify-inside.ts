@@ -126,7 +126,7 @@ export class InsideVerifier implements ContentReport {
 function mayMatter(head: Buffer, { path, size }: Member, meant: boolean): boolean {
   const kind = recognizeHead(head, path);
   if (kind !== 'named' || meant) return kind !== null || meant;
-  const marks = formatByName(path)?.signatureMarks ?? [];
+  const marks = formatByName(path)?.signatureMarks?.(path) ?? [];
   return head.length < size || marks.some((mark) => head.includes(mark));
 }
 

@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
 import { readAll, type ByteSource } from '../../../lib/bytes/byte-source.ts';
 import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
+import type { SourceRange } from '../../../lib/bytes/concatenated-source.ts';
+import { firstDifference } from '../../../lib/bytes/hash-and-compare.ts';
 import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 import {
@@ -54,19 +56,22 @@ export class ScriptFile implements SignableFile {
   /** The file without the block, in two parts: what precedes it and what follows. */
   private readonly parts: readonly [ByteRange, ByteRange];
   private readonly fault: SignpipeError | null;
+  /** Without the text, which takes as much memory again and is not needed any more. */
+  private readonly script: Omit<ScriptText, 'text' | 'fault'>;
 
   constructor(
     readonly source: ByteSource,
     private readonly kind: ScriptKind,
-    private readonly script: ScriptText,
+    script: ScriptText,
   ) {
     this.format = kind.format;
-    const { text } = script;
+    const { text, fault: textFault, ...rest } = script;
+    this.script = rest;
     const { block, fault } = findBlock(text, kind.style, source.name);
     this.signatures = block ? [block.der] : [];
     this.canNest = block === null;
     const place = this.place(block ? text.slice(0, block.start) + text.slice(block.end) : text);
-    this.fault = kind.refusal?.(script, source.name) ?? script.fault ?? fault ?? place.fault;
+    this.fault = kind.refusal?.(script, source.name) ?? textFault ?? fault ?? place.fault;
     const start = block?.start ?? place.at;
     const end = block?.end ?? place.at;
     this.parts = [
@@ -126,26 +131,31 @@ export class ScriptFile implements SignableFile {
     return PatchedSource.of(this.source, this.parts);
   }
 
-  /** Throws `strip-body-differs` at the first byte that differs. */
-  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
+  /** Throws `strip-length-differs`, or `strip-body-differs` at the first byte that differs. */
   async requireSameContent(original: SignableFile): Promise<void> {
     if (!(original instanceof ScriptFile) || original.kind !== this.kind)
       throw invalid(
         'not-the-same-kind',
         `${this.source.name} and ${original.source.name} are files of different kinds`,
       );
-    const [ours, theirs] = [this.unsigned(), original.unsigned()];
-    if (ours.equals(theirs)) return;
-    let at = 0;
-    while (ours[at] !== undefined && ours[at] === theirs[at]) at += 1;
-    throw invalid(
-      'strip-body-differs',
-      `${this.source.name}: it is not ${original.source.name} plus a signature: the scripts differ at byte ${at}`,
-    );
+    const what = `${this.source.name}: it is not ${original.source.name} plus a signature`;
+    const [size, originalSize] = [this.unsignedSize(), original.unsignedSize()];
+    if (size !== originalSize)
+      throw invalid(
+        'strip-length-differs',
+        `${what}: without signatures they have ${size} and ${originalSize} bytes`,
+      );
+    const position = await firstDifference(original.unsigned(), this.unsigned());
+    if (position !== undefined)
+      throw invalid('strip-body-differs', `${what}: the scripts differ at byte ${position}`);
   }
 
-  private unsigned(): Buffer {
-    return Buffer.concat(this.parts.map(({ start, end }) => this.script.bytes.subarray(start, end)));
+  private unsigned(): SourceRange[] {
+    return this.parts.map((range) => ({ source: this.source, ...range }));
+  }
+
+  private unsignedSize(): number {
+    return this.parts.reduce((size, { start, end }) => size + end - start, 0);
   }
 
   private offsetOf(unit: number): number {

@@ -19,14 +19,18 @@ const inEachEncoding = (text: string): Buffer[] => [
   Buffer.from(text, 'utf16le').swap16(),
 ];
 
+/** The style that a name tells; undefined if it is that of no script. */
+const styleOf = (styles: ReadonlyMap<string, BlockStyle>, fileName: string): BlockStyle | undefined =>
+  styles.get(extensionOf(fileName) ?? '');
+
 /** Recognition of scripts, which have no marks: only their name says which program runs them. */
 export const scriptFormat = ({ name, description, styles, open }: ScriptFormat): FileFormat => ({
   name,
   description,
   extensions: [...styles.keys()],
   byName: true,
-  looksLike: (_head, fileName) => styles.has(extensionOf(fileName) ?? ''),
-  signatureMarks: [...new Set([...styles.values()].map(({ mark }) => mark))].flatMap(inEachEncoding),
+  looksLike: (_head, fileName) => styleOf(styles, fileName) !== undefined,
+  signatureMarks: (fileName) => inEachEncoding(styleOf(styles, fileName)?.mark ?? ''),
   requireSize: requireScriptSize,
   open,
 });
