@@ -52,9 +52,15 @@ export async function checkFile(
   const key = vector.keys.find(({ certificates: [leaf] }) => leaf && certificate?.equals(leaf));
   const twin = vector.twin && (await openSignableFile(vector.twin));
   const open = { signed, twin, der, signature, stated, key };
-  const made = twin && key ? await attempt(() => sign(twin, open, key)) : null;
+  const made = key
+    ? await attempt(async () => sign(twin ?? (await withoutSignature(signed)), open, key))
+    : null;
   return { format, outcomes: await outcomesOf(open, made) };
 }
+
+/** What is signed again if there is no unsigned twin. */
+const withoutSignature = async (signed: SignableFile): Promise<SignableFile> =>
+  openSignableFile(await signed.remove());
 
 type Made = { readonly value: Awaited<ReturnType<typeof sign>> } | { readonly fault: string };
 
@@ -155,7 +161,7 @@ const attachTo = async (file: SignableFile, { signed, der }: OpenVector): Promis
 /** Extracts the signature and attaches it to the unsigned file, or to what is left after removal. */
 async function attachFault(open: OpenVector): Promise<string | null> {
   const { signed, twin } = open;
-  const unsigned = twin ?? (await openSignableFile(await signed.remove()));
+  const unsigned = twin ?? (await withoutSignature(signed));
   const fault = await differs(await attachTo(unsigned, open), signed.source);
   // Several signatures were added one after another: the proof is about one.
   if (fault === null && signaturesOf(signed).length === 1) await proveOnlySignatureAdded(unsigned, signed);
@@ -174,6 +180,6 @@ async function removeFault(signed: SignableFile, twin: SignableFile): Promise<st
 
 /** Without a twin: what is left after removal carries no signature. */
 async function againFault({ signed }: OpenVector): Promise<string | null> {
-  const { signatures } = await openSignableFile(await signed.remove());
+  const { signatures } = await withoutSignature(signed);
   return signatures.length === 0 ? null : `${signatures.length} signatures are left`;
 }

@@ -8,12 +8,15 @@ interface Declared {
   readonly why: string;
 }
 
+/**
+ * Signed files whose unsigned files are other ones: in psign's bundles they hold unsigned packages, the signed ones
+ * signed packages. They are signed again after their signature was removed.
+ */
+const NO_TWINS: readonly RegExp[] = [/(?:^|\/)sample\.(?:msix|appx)bundle$/];
+
+export const hasTwin = (path: string): boolean => !NO_TWINS.some((each) => each.test(path));
+
 const DECLARED: readonly Declared[] = [
-  {
-    path: /(?:^|\/)sample\.(?:msix|appx)bundle$/,
-    checks: ['digest', 'bytes', 'attach', 'remove'],
-    why: 'its unsigned twin holds unsigned packages, the signed one signed packages: it is no twin',
-  },
   {
     path: /\.ms[ipt]$/,
     checks: ['remove'],

@@ -5,7 +5,7 @@
  * `pki/*.pfx` with the key; any other folder is searched for signed files. For each file: both have the digest that the
  * signature states (`digest`), verification finds it intact (`verify`), signing the twin gives the same bytes (`bytes`),
  * the extracted signature attached to the twin does (`attach`, with the proof that only it was added), and removing it
- * gives the twin (`remove`). Prints each fault, and a table by format. The exit status is 1 if a check failed that
+ * gives the twin (`remove`). Without a twin, what is left after removal takes its place. Prints each fault, and a table by format. The exit status is 1 if a check failed that
  * `declared.ts` does not list.
  */
 import { readdir, stat } from 'node:fs/promises';
@@ -16,7 +16,7 @@ import type { SigningKey } from '../../src/engine/keys/signing-key.ts';
 import { withFile, type ByteSource } from '../../src/lib/bytes/byte-source.ts';
 import { hasCode, messageOf } from '../../src/lib/errors.ts';
 import { checkFile, CHECKS, type Check, type Outcomes } from './check-file.ts';
-import { declaredFor } from './declared.ts';
+import { declaredFor, hasTwin } from './declared.ts';
 
 /** The passphrase of the key in psign's test files, which is published with them. */
 const PASSPHRASE = 'CodeSign123!';
@@ -42,7 +42,14 @@ const isFolder = async (path: string): Promise<boolean> =>
 async function keysIn(folder: string, passphrase: string): Promise<SigningKey[]> {
   if (!(await isFolder(folder))) return [];
   const files = (await filesBelow(folder)).filter((path) => /\.(?:pfx|p12)$/i.test(path));
-  return Promise.all(files.map((path) => openPfxKey({ path: join(folder, path), passphrase })));
+  const keys: SigningKey[] = [];
+  for (const path of files)
+    try {
+      keys.push(await openPfxKey({ path: join(folder, path), passphrase }));
+    } catch (error) {
+      console.log(`${path}: not used: ${messageOf(error)}`);
+    }
+  return keys;
 }
 
 const withTwin = async <T>(path: string, use: (twin: ByteSource | null) => Promise<T>): Promise<T> =>
@@ -55,7 +62,7 @@ async function judge(
   keys: readonly SigningKey[],
 ): Promise<Result> {
   const unknown = { path, format: `(${extname(path) || basename(path)})` };
-  const twinPath = folders.unsigned === null ? '' : join(folders.unsigned, path);
+  const twinPath = folders.unsigned === null || !hasTwin(path) ? '' : join(folders.unsigned, path);
   try {
     return await withFile(join(folders.signed, path), (signed) =>
       withTwin(twinPath, async (twin) => ({ path, ...(await checkFile({ signed, twin, keys })) })),
