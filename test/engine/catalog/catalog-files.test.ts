@@ -12,6 +12,7 @@ import { buildList } from '../../../src/engine/formats/catalog/build-list.ts';
 import { buildUnsignedCatalog } from '../../../src/engine/formats/catalog/catalog-file.ts';
 import { parseTrustList, textOf, type TrustList } from '../../../src/engine/formats/catalog/trust-list.ts';
 import { children, parseDer } from '../../../src/lib/asn1/der.ts';
+import { NULL, octets, oid, seq, set, time } from '../../../src/lib/asn1/encode-der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 import { createTestPki, testSigningKey } from '../../../src/sandbox/certificates.ts';
@@ -20,6 +21,14 @@ import { bytesOf, openBytes } from '../authenticode/tools.ts';
 import { listed, TIME } from '../formats/catalog/catalogs.ts';
 
 const program = buildPe({ checksum: 'right', sections: [{ name: '.text', data: filler(600, 1) }] });
+
+/** An entry of which only the identifier has the digest. */
+const ofSha1 = seq(
+  seq(oid(OID.catalogList)),
+  time(TIME),
+  seq(oid(OID.catalogListMember2), NULL),
+  seq(seq(octets(Buffer.alloc(20, 1)), set())),
+);
 
 let folder = '';
 const at = (...path: string[]): string => join(folder, 'driver', ...path);
@@ -232,6 +241,7 @@ describe('a folder that is compared with its catalog', () => {
   const unusable: [code: string, what: string, catalog: () => Buffer][] = [
     ['not-a-catalog', 'a program', () => program],
     ['not-signable', 'a text', () => Buffer.from('text')],
+    ['catalog-sha1', 'a catalog of SHA-1 digests alone', () => buildUnsignedCatalog(ofSha1)],
     [
       'catalog-path-repeated',
       'a catalog with two digests for one path',

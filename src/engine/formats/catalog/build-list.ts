@@ -45,6 +45,8 @@ export interface ListOptions {
   readonly time: Date;
   /** 16 bytes; Windows' tools draw them at random. By default they follow from the entries, so that equal files give an equal list. */
   readonly listId?: Buffer | undefined;
+  /** Whether all SHA-256 entries precede the SHA-1 entries, as in packages, instead of all being sorted together. */
+  readonly sha256First?: boolean;
 }
 
 const EMPTY_FILE_NAME = spcFile('');

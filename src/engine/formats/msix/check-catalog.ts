@@ -2,7 +2,8 @@ import { children, context, DerReader, readOctets, readOid, readTime, TAG } from
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 import { authenticode } from '../../authenticode/cms-scheme.ts';
 import type { SignedContent } from '../signable-file.ts';
-import { buildCatalog, CTL } from './code-integrity.ts';
+import { OID } from '../../../lib/asn1/oids.ts';
+import { buildCatalog } from './code-integrity.ts';
 import { packageFullName, type Identity } from './manifest.ts';
 import type { MsixPackage } from './package.ts';
 import { programsIn } from './programs.ts';
@@ -20,10 +21,10 @@ const faulty = (what: string, why: string): SignpipeError =>
 
 /** Reads a trust list that names programs; throws `msix-catalog` and `der-malformed`. */
 export function readCatalog({ type, der }: SignedContent, what: string): Catalog {
-  if (type !== CTL.contentType) throw faulty(what, 'is not a catalog');
+  if (type !== OID.ctl) throw faulty(what, 'is not a catalog');
   const list = DerReader.of(der, what);
   const usage = new DerReader(list.next(TAG.sequence), what);
-  if (readOid(usage.next(), what) !== CTL.catalogList) throw faulty(what, 'is a list of something else');
+  if (readOid(usage.next(), what) !== OID.catalogList) throw faulty(what, 'is a list of something else');
   usage.end();
   const listId = readOctets(list.next(), what);
   const time = readTime(list.next(), what);
