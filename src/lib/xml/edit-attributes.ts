@@ -1,9 +1,5 @@
-import { invalid } from '../errors.ts';
 import { attributeText, parseXml, xmlText } from './parse-xml.ts';
-
-/** Comments, CDATA sections, processing instructions, and tags, of which the name is a group. */
-const MARKUP =
-  /<!--[^]*?-->|<!\[CDATA\[[^]*?\]\]>|<\?[^]*?\?>|<(?:[^\s"'<>/:]+:)?([^\s"'<>/:]+)(?:[^"'<>]|"[^"]*"|'[^']*')*>/g;
+import { scanTags } from './scan-tags.ts';
 
 /** An attribute and its value with quotation marks. */
 const ATTRIBUTE = /(\s)([^\s"'<>/=]+)(\s*=\s*)(?:"[^"]*"|'[^']*')/g;
@@ -23,19 +19,22 @@ export function editAttributes(
   const edits = Array.from(elements, ({ attributes }) =>
     edit(new Map(Array.from(attributes, ({ name, value }) => [name, value]))),
   );
-  let index = 0;
-  const text = xmlText(xml, what).replaceAll(MARKUP, (markup, name?: string) => {
-    if (name !== localName) return markup;
-    const values = edits[index] ?? new Map<string, string>();
-    index += 1;
-    return withValues(markup, values);
-  });
-  if (index !== edits.length) throw invalid('xml-malformed', `${what}: its <${localName}> cannot be found`);
+  const text = xmlText(xml, what);
+  const parts: string[] = [];
+  let [index, done] = [0, 0];
+  for (const { kind, name, start, end } of scanTags(text)) {
+    if (kind === 'end' || localPart(name) !== localName) continue;
+    parts.push(text.slice(done, start), withValues(text.slice(start, end), edits[index] ?? new Map()));
+    [index, done] = [index + 1, end];
+  }
+  parts.push(text.slice(done));
   const mark = xml.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)
     ? BYTE_ORDER_MARK
     : Buffer.alloc(0);
-  return Buffer.concat([mark, Buffer.from(text)]);
+  return Buffer.concat([mark, Buffer.from(parts.join(''))]);
 }
+
+const localPart = (name: string): string => name.slice(name.indexOf(':') + 1);
 
 const BYTE_ORDER_MARK = Buffer.from('efbbbf', 'hex');
 

@@ -1,10 +1,13 @@
 import { DOMParser, type Document, type Element } from '@xmldom/xmldom';
 import { invalid, messageOf, type SignpipeError } from '../errors.ts';
+import { scanTags } from './scan-tags.ts';
 
 /** Largest document that is parsed, in bytes: a tree takes about thirty times its text. */
 const LARGEST = 16 * 1024 * 1024;
 /** Deepest nesting of elements. The documents of packages have fewer than ten levels. */
 const DEEPEST = 64;
+/** Most attributes of an element, namespaces included: the parser compares each with each. */
+const MOST_ATTRIBUTES = 256;
 
 /** Anything but a Char (XML 1.0 section 2.2). */
 const NO_CHARACTER = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
@@ -22,6 +25,7 @@ const malformed = (what: string, why: string, cause?: unknown): SignpipeError =>
 export function parseXml(bytes: Buffer, what: string): Document {
   const text = xmlText(bytes, what);
   if (text.includes('<!DOCTYPE')) throw malformed(what, 'it has a document type');
+  const attributes = boundedAttributes(text, what);
   let document: Document;
   try {
     document = new DOMParser({
@@ -34,8 +38,35 @@ export function parseXml(bytes: Buffer, what: string): Document {
     const [first = ''] = messageOf(error).split('\n');
     throw malformed(what, first, error);
   }
-  requireOneReading(document, text, what);
+  // The parser keeps the second of two attributes of one name through two prefixes (Namespaces in XML, section 6.3).
+  if (countAttributes(document) !== attributes) throw malformed(what, 'an element has an attribute twice');
   return document;
+}
+
+/**
+ * How many attributes the elements have, before the document is parsed: refuses what would take the parser time that grows
+ * with the square of its size, and what it lets pass.
+ */
+function boundedAttributes(text: string, what: string): number {
+  let [depth, attributes] = [0, 0];
+  for (const { kind, values } of scanTags(text)) {
+    if (kind === 'broken') throw malformed(what, 'a tag or a comment in it does not end');
+    if (kind === 'start') depth += 1;
+    if (kind === 'end') depth -= 1;
+    if (depth > DEEPEST) throw malformed(what, `its elements are nested more than ${DEEPEST} deep`);
+    if (depth < 0) throw malformed(what, 'an element ends that did not begin');
+    if (values > MOST_ATTRIBUTES)
+      throw malformed(what, `an element has more than ${MOST_ATTRIBUTES} attributes`);
+    attributes += values;
+  }
+  return attributes;
+}
+
+function countAttributes(document: Document): number {
+  let count = 0;
+  for (let level = childElements(document); level.length > 0; level = level.flatMap(childElements))
+    for (const each of level) count += each.attributes.length;
+  return count;
 }
 
 /** The text of a document, without its byte order mark. */
@@ -53,36 +84,6 @@ export function xmlText(bytes: Buffer, what: string): string {
   if (encoding !== undefined && encoding.toLowerCase() !== 'utf-8')
     throw malformed(what, `it says that its encoding is ${encoding.slice(0, 40)}`);
   return text;
-}
-
-/** Refuses what the parser lets pass. Without recursion, which an attacker's document could exhaust. */
-function requireOneReading(document: Document, text: string, what: string): void {
-  let attributes = 0;
-  let level = childElements(document);
-  for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > DEEPEST) throw malformed(what, `its elements are nested more than ${DEEPEST} deep`);
-    for (const each of level) attributes += each.attributes.length;
-    level = level.flatMap(childElements);
-  }
-  const tags = tagsIn(text);
-  if (tags.depth !== 0) throw malformed(what, 'an element ends that did not begin');
-  // The parser keeps the second of two attributes of one name through two prefixes (Namespaces in XML, section 6.3).
-  if (tags.attributes !== attributes) throw malformed(what, 'an element has an attribute twice');
-}
-
-const NO_TAG = /<!--[^]*?-->|<!\[CDATA\[[^]*?\]\]>|<\?[^]*?\?>/g;
-const TAG = /<(\/?)(?:[^"'<>]|"[^"]*"|'[^']*')*>/g;
-const VALUE = /"[^"]*"|'[^']*'/g;
-
-/** How many more elements begin than end: other than none only if some end after the root. */
-function tagsIn(text: string): { depth: number; attributes: number } {
-  let [depth, attributes] = [0, 0];
-  for (const [tag, slash] of text.replaceAll(NO_TAG, '').matchAll(TAG)) {
-    if (slash) depth -= 1;
-    else if (!tag.endsWith('/>')) depth += 1;
-    attributes += tag.match(VALUE)?.length ?? 0;
-  }
-  return { depth, attributes };
 }
 
 /** The elements that are direct children of a node, in order. */

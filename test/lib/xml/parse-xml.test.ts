@@ -44,6 +44,10 @@ describe('an XML document', () => {
     ['UTF-16', Buffer.from('\uFEFF<a/>', 'utf16le')],
     ['deep nesting', `${'<a>'.repeat(70)}${'</a>'.repeat(70)}`],
     ['nesting that would exhaust the stack', `${'<a>'.repeat(50_000)}${'</a>'.repeat(50_000)}`],
+    ['namespaces at each of many levels', `${'<a xmlns:b="u">'.repeat(50_000)}${'</a>'.repeat(50_000)}`],
+    ['thousands of attributes', `<a ${Array.from({ length: 5000 }, (_, at) => `b${at}=""`).join(' ')}/>`],
+    ['comments that do not end', '<a>' + '<!--'.repeat(100_000)],
+    ['quotes that do not end', '<a>' + '<b "'.repeat(100_000)],
     ['a NUL', '<a>\0</a>'],
   ];
   for (const [what, text] of refused)
