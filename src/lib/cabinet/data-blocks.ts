@@ -38,6 +38,8 @@ export async function* readBlocks(cabinet: Cabinet, folder: CabinetFolder): Asyn
     const [checksum, length, size] = [header.readUInt32LE(0), header.readUInt16LE(4), header.readUInt16LE(6)];
     if (length === 0 || length > LARGEST_BLOCK || size === 0 || size > BLOCK_SIZE)
       throw corruptCabinet(source.name, `a data block of ${length} bytes for ${size} at ${start}`);
+    if (size < BLOCK_SIZE && index < folder.blockCount - 1)
+      throw corruptCabinet(source.name, `a data block for ${size} bytes at ${start}, and it is not the last`);
     const data = await window.read(start + BLOCK_HEADER, length);
     if (checksum !== 0 && checksum !== cabinetChecksum(header.subarray(4, 8), cabinetChecksum(data)))
       throw damagedData(source.name, `the data block at ${start} does not have its checksum`);

@@ -135,7 +135,7 @@ interface KeptBlocks {
   readonly rest: AsyncIterable<UnpackedBlock>;
 }
 
-/** Reads the blocks that end at or before the first change; a block that is not full is not kept. */
+/** Reads the blocks that end at or before the first change; a short one, the last, is not kept. */
 async function keepBlocks(
   folder: CabinetFolder,
   blocks: AsyncGenerator<UnpackedBlock>,

@@ -52,15 +52,15 @@ export async function* unpackBlocks(
 /** Unpacks the blocks of one folder, one after another. */
 type Unpacker = (block: DataBlock) => Buffer;
 
-async function unpackerOf({ compression, windowBits }: CabinetFolder, name: string): Promise<Unpacker> {
-  switch (compression) {
+async function unpackerOf(folder: CabinetFolder, name: string): Promise<Unpacker> {
+  switch (folder.compression) {
     case 'stored':
       return ({ data }) => data;
     case 'MSZIP':
       return mszipUnpacker(name);
     case 'LZX': {
       const { lzxUnpacker } = await import('./lzx/unpacker.ts');
-      return lzxUnpacker(windowBits, name);
+      return lzxUnpacker(folder, name);
     }
     case 'Quantum':
       throw invalid('cab-compression', `${name}: what is compressed with Quantum cannot be unpacked`, {

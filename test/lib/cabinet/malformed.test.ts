@@ -98,6 +98,7 @@ const BROKEN: [code: string, what: string, edit: Edit][] = [
   ['cab-corrupt', 'an empty block', u16(DATA + 4, 0)],
   ['cab-corrupt', 'a block that unpacks to nothing', u16(DATA + 6, 0)],
   ['cab-corrupt', 'a block that unpacks to more than 32 KiB', u16(DATA + 6, 0x8001)],
+  ['cab-corrupt', 'a short block that is not the last', shortBlocks],
   ['cab-corrupt', 'a block that runs into the next folder', u16(DATA + 4, 1000)],
   ['cab-data-corrupt', 'a wrong checksum', u8(DATA, 1)],
   ['cab-data-corrupt', 'a changed byte of stored data', u8(STORED + 8, 1)],
@@ -133,6 +134,16 @@ async function unpack(bytes: Buffer): Promise<number> {
     for await (const chunk of content) size += chunk.length;
   for (const folder of cabinet.folders) for await (const _ of readBlocks(cabinet, folder));
   return size;
+}
+
+/** Two blocks in the stored folder, of three bytes each. */
+function shortBlocks(): Buffer {
+  const [head, tail] = [SOUND.subarray(0, STORED), SOUND.subarray(-6)];
+  const part = (bytes: Buffer): Buffer => Buffer.concat([Buffer.from('0000000003000300', 'hex'), bytes]);
+  const cab = Buffer.concat([head, part(tail.subarray(0, 3)), part(tail.subarray(3))]);
+  cab.writeUInt32LE(cab.length, 0x08);
+  cab.writeUInt16LE(2, 48);
+  return cab;
 }
 
 describe('a broken cabinet', () => {

@@ -32,6 +32,7 @@ export async function openMsiContainer(
 
 class MsiContainer implements Container {
   readonly members: readonly Member[];
+  private readonly byEntry = new Map<CabinetMember, Member>();
 
   constructor(
     private readonly file: CompoundFile,
@@ -40,6 +41,7 @@ class MsiContainer implements Container {
     private readonly limits: ArchiveLimits,
   ) {
     this.members = all.map(({ member }) => member);
+    for (const { member, place } of all) if (place.kind === 'cabinet') this.byEntry.set(place.entry, member);
   }
 
   async *read(wanted: (member: Member) => boolean): AsyncGenerator<OpenMember> {
@@ -59,15 +61,12 @@ class MsiContainer implements Container {
     cabinet: CabinetOf<MsiMember>,
     wanted: (member: Member) => boolean,
   ): AsyncGenerator<OpenMember> {
-    const members = new Map<CabinetMember, Member>();
-    for (const { member, place } of this.all)
-      if (place.kind === 'cabinet' && place.cabinet === cabinet) members.set(place.entry, member);
     const isWanted = (entry: CabinetMember): boolean => {
-      const member = members.get(entry);
+      const member = this.byEntry.get(entry);
       return member !== undefined && wanted(member);
     };
     for await (const { member: entry, content } of unpackMembers(cabinet, isWanted, this.limits)) {
-      const member = members.get(entry);
+      const member = this.byEntry.get(entry);
       if (member) yield { member, content };
     }
   }

@@ -1,3 +1,4 @@
+import { firstIndex } from '../../../lib/bytes/binary-search.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { whole } from '../../../lib/bytes/concatenated-source.ts';
 import { hashRanges } from '../../../lib/bytes/hash-and-compare.ts';
@@ -86,5 +87,6 @@ function cabinetsBySequence(media: Table | null): (sequence: number) => string {
   for (let row = 0; row < (media?.rowCount ?? 0); row += 1)
     ends.push({ last: media?.integer(row, 'LastSequence') ?? 0, cabinet: media?.text(row, 'Cabinet') ?? '' });
   ends.sort((a, b) => a.last - b.last);
-  return (sequence) => ends.find(({ last }) => last >= sequence)?.cabinet ?? '';
+  return (sequence) =>
+    ends[firstIndex(ends.length, (index) => (ends[index]?.last ?? 0) >= sequence)]?.cabinet ?? '';
 }

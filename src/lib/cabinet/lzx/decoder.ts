@@ -1,7 +1,7 @@
 import { BitReader, DamagedStream } from './bit-reader.ts';
 import { CallTranslation } from './call-translation.ts';
 import { buildTable, readSymbol, type HuffmanTable } from './huffman.ts';
-import { slotsOf } from './window.ts';
+import { SMALLEST_WINDOW, slotsOf } from './window.ts';
 
 /*
  * Microsoft, "LZX Data Compression Format" of the Cabinet SDK, with [MS-PATCH] section 2, which describes the same method for
@@ -41,9 +41,10 @@ export class LzxDecoder {
   private recent: [number, number, number] = [1, 1, 1];
   private translation: CallTranslation | null = null;
 
-  /** `windowBits` from 15 to 21. */
-  constructor(windowBits: number) {
-    this.window = Buffer.alloc(1 << windowBits);
+  /** `windowBits` from 15 to 21; of a window, only as much is kept as `blockCount` blocks can fill. */
+  constructor(windowBits: number, blockCount: number) {
+    const needed = SMALLEST_WINDOW + Math.ceil(Math.log2(Math.max(1, blockCount)));
+    this.window = Buffer.alloc(1 << Math.min(windowBits, needed));
     this.mask = this.window.length - 1;
     this.mainLengths = new Uint8Array(LITERALS + slotsOf(windowBits) * 8);
   }
