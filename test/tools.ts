@@ -22,6 +22,8 @@ const TOOLS: Readonly<Record<string, string>> = {
   msidump: 'msitools',
   wixl: 'wixl',
   openssl: 'openssl',
+  xmlsec1: 'xmlsec1',
+  xmllint: 'libxml2-utils',
   git: 'git',
   zip: 'zip',
   unzip: 'unzip',

@@ -12,6 +12,7 @@ import type { ByteSource } from '../../src/lib/bytes/byte-source.ts';
 import { firstDifference } from '../../src/lib/bytes/hash-and-compare.ts';
 import { messageOf } from '../../src/lib/errors.ts';
 import { signingRunOf } from './signing-run.ts';
+import { partsDiffer } from './vsix-run.ts';
 
 /** The columns of the table. */
 export const CHECKS = ['digest', 'verify', 'bytes', 'attach', 'remove'] as const;
@@ -69,7 +70,12 @@ async function outcomesOf(open: OpenVector, made: Made | null): Promise<Outcomes
   return {
     digest: await faultOf(() => digestFault(open, made)),
     verify: await faultOf(() => verifyFault(signed)),
-    ...(made && { bytes: 'fault' in made ? made.fault : await differs(made.value.content, signed.source) }),
+    ...(made && {
+      bytes:
+        'fault' in made
+          ? made.fault
+          : await (signed.format === 'vsix' ? partsDiffer : differs)(made.value.content, signed.source),
+    }),
     attach: await faultOf(() => attachFault(open)),
     remove: await faultOf(() => (twin ? removeFault(signed, twin) : againFault(open))),
   };

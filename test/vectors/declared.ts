@@ -18,6 +18,11 @@ export const hasTwin = (path: string): boolean => !NO_TWINS.some((each) => each.
 
 const DECLARED: readonly Declared[] = [
   {
+    path: /\.vsix$/,
+    checks: ['remove'],
+    why: 'its relationships and content types are written again, in another form than the packer wrote them',
+  },
+  {
     path: /\.ms[ipt]$/,
     checks: ['remove'],
     why: "signing overwrites the root's time, and what Windows had left in free mini sectors",

@@ -8,11 +8,12 @@ import { MsiFile } from '../../src/engine/formats/msi/msi-file.ts';
 import { fromFileTime } from '../../src/engine/formats/msi/signing-time.ts';
 import type { SignOptions } from '../../src/engine/authenticode/sign.ts';
 import { runOfPackage } from './package-run.ts';
+import { runOfVsix } from './vsix-run.ts';
 
 /** Times, ids and choices of the run that signed a file, with which another run gives the same bytes. */
 export type SigningRun = Pick<
   SignOptions,
-  'signingTime' | 'containerTime' | 'catalog' | 'pageHashes' | 'name' | 'url'
+  'signingTime' | 'containerTime' | 'catalog' | 'opc' | 'pageHashes' | 'name' | 'url'
 >;
 
 /**
@@ -26,6 +27,7 @@ const READERS: Readonly<Record<string, (signed: SignableFile) => Promise<Partial
     const entry = entries.find(({ path }) => path === '.signature.p7s');
     return { containerTime: entry && timeOfDos(dosTimeOf(entry)) };
   },
+  vsix: runOfVsix,
   msix: (signed) => Promise.resolve(runOfPackage(signed)),
   // eslint-disable-next-line require-await -- the others read files
   msi: async (signed) =>

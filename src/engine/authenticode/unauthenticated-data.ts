@@ -162,7 +162,7 @@ function ofAlgorithms(algorithms: readonly Der[], label: string): Finding[] {
 }
 
 /** One finding for all certificates without use, which names the first three. */
-function ofCertificates(
+export function ofCertificates(
   all: readonly Certificate[],
   signers: readonly AnchoredSigner[],
   label: string,

@@ -20,6 +20,18 @@ export interface ContentOptions {
   readonly pageHashes?: boolean | undefined;
   /** The time that the signature claims, if one was asked for. */
   readonly signingTime?: Date | undefined;
+  /**
+   * VSIX, to repeat a run of .NET, which makes these names by chance: the file name of the signature's part without its
+   * extension, the ids of two relationships, and the time as text.
+   */
+  readonly opc?:
+    | {
+        readonly part: string;
+        readonly originId: string;
+        readonly signatureId: string;
+        readonly time: string;
+      }
+    | undefined;
 }
 
 /** Id and time of a catalog, which another run of signing would choose differently. */

@@ -3,7 +3,18 @@ import type { ByteRange } from '../bytes/byte-range.ts';
 import { PatchedSource } from '../bytes/patched-source.ts';
 import { invalid } from '../errors.ts';
 import { endBytes, movedEnd } from './end-of-central-directory.ts';
-import { CENTRAL, CENTRAL_SIGNATURE, LOCAL, LOCAL_SIGNATURE, MAX16, MAX32, METHOD } from './header-fields.ts';
+import {
+  CENTRAL,
+  CENTRAL_SIGNATURE,
+  END_SIGNATURE,
+  extraFields,
+  extraOf,
+  LOCAL,
+  LOCAL_SIGNATURE,
+  MAX16,
+  MAX32,
+  METHOD,
+} from './header-fields.ts';
 import type { ArchiveEntry } from './local-headers.ts';
 import type { Archive } from './read-zip.ts';
 
@@ -45,6 +56,13 @@ export interface NewEntry {
   readonly at: DosTime;
   /** As on MS-DOS with version 2.0 unless given. */
   readonly form?: EntryForm | undefined;
+}
+
+/** An entry as it lies in another zip. */
+export interface MovedEntry {
+  /** From the local header to the end of the data, or of the descriptor behind it. */
+  readonly bytes: Buffer;
+  readonly central: Buffer;
 }
 
 /** What headers say about who made an entry (APPNOTE 4.4.2, 4.4.3, 4.4.4 and 4.4.15). */
@@ -92,6 +110,53 @@ export function entryHeaders(
   return [Buffer.concat([local, path]), Buffer.concat([central, path])];
 }
 
+function newBytesOf(entry: NewEntry): MovedEntry {
+  const [local, central] = entryHeaders(entry, 0);
+  return { bytes: Buffer.concat([local, entry.deflated ?? entry.content]), central };
+}
+
+function atOffset(central: Buffer, offset: number): Buffer {
+  const moved = Buffer.from(central);
+  moved.writeUInt32LE(offset, CENTRAL.offset ?? 0);
+  return moved;
+}
+
+/** Reads an entry, to put it into another zip as it is. */
+export const entryToMove = async (
+  { source }: Pick<Archive, 'source'>,
+  entry: ArchiveEntry,
+): Promise<MovedEntry> => ({
+  bytes: await source.read(entry.offset, entry.end - entry.offset),
+  central: entry.central,
+});
+
+/** A zip of these entries alone. */
+export function zipOf(entries: readonly MovedEntry[]): Buffer {
+  let at = 0;
+  const directory = entries.map(({ bytes, central }) => {
+    const moved = atOffset(central, at);
+    at += bytes.length;
+    return moved;
+  });
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(END_SIGNATURE, 0);
+  end.writeUInt16LE(entries.length, 8);
+  end.writeUInt16LE(entries.length, 10);
+  end.writeUInt32LE(
+    directory.reduce((sum, { length }) => sum + length, 0),
+    12,
+  );
+  end.writeUInt32LE(at, 16);
+  return Buffer.concat([...entries.map(({ bytes }) => bytes), ...directory, end]);
+}
+
+const hasZip64Field = ({ central, path }: ArchiveEntry): boolean =>
+  [...extraFields(extraOf(central, CENTRAL), () => path)].some(({ id }) => id === 1);
+
+/** Whether a size, an offset or a count has 64 bits. */
+export const usesZip64 = ({ end, entries }: Pick<Archive, 'end' | 'entries'>): boolean =>
+  end.zip64 !== null || entries.some(hasZip64Field);
+
 /** What is left of a range when others, in ascending order, are cut out of it. */
 function without({ start, end }: ByteRange, cuts: readonly ByteRange[]): ByteRange[] {
   const kept: ByteRange[] = [];
@@ -122,7 +187,7 @@ function movedHeader({ central, offset }: ArchiveEntry, cuts: readonly ByteRange
 export function editEntries(
   archive: Archive,
   removed: readonly ArchiveEntry[],
-  added: readonly NewEntry[],
+  added: readonly (NewEntry | MovedEntry)[],
 ): PatchedSource {
   const { source, end, entries } = archive;
   const cuts = removed
@@ -133,11 +198,10 @@ export function editEntries(
   const data: Buffer[] = [];
   const directory = entries.filter((each) => !removed.includes(each)).map((each) => movedHeader(each, cuts));
   for (const entry of added) {
-    const [local, central] = entryHeaders(entry, at);
-    const content = entry.deflated ?? entry.content;
-    data.push(local, content);
-    directory.push(central);
-    at += local.length + content.length;
+    const { bytes, central } = 'bytes' in entry ? entry : newBytesOf(entry);
+    data.push(bytes);
+    directory.push(atOffset(central, at));
+    at += bytes.length;
   }
   const size = directory.reduce((sum, { length }) => sum + length, 0);
   if (at + size >= MAX32 || directory.length >= MAX16)

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Finding, SignableFile } from '../../../src/engine/formats/signable-file.ts';
-import { signatureFindings } from '../../../src/engine/authenticode/unauthenticated-data.ts';
+import { schemeOf } from '../../../src/engine/authenticode/scheme-of.ts';
+import { EVERYTHING } from '../../../src/engine/authenticode/unauthenticated-data.ts';
+import { signaturesOf } from '../../../src/engine/authenticode/verify.ts';
 import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { keyToPem, toPem, type TestIdentity } from '../../../src/sandbox/certificates.ts';
@@ -65,9 +67,11 @@ export const source = (bytes: Buffer, name = 'program.exe'): BufferSource => new
 export const openBytes = (bytes: Buffer): Promise<SignableFile> => openSignableFile(source(bytes));
 
 /** All unauthenticated data in a file: what no signature covers and no verifier needs. */
-export const findingsIn = ({ unauthenticatedData, signatures }: SignableFile): Finding[] => [
-  ...unauthenticatedData,
-  ...signatures.flatMap((each) => signatureFindings(each, 'it')),
+export const findingsIn = (file: SignableFile): Finding[] => [
+  ...file.unauthenticatedData,
+  ...signaturesOf(file).flatMap(({ der, ...place }) =>
+    schemeOf(file).read(der, 'it').findings(place, EVERYTHING),
+  ),
 ];
 
 /** All bytes of a source. */

@@ -110,7 +110,7 @@ describe('a zip that a changed program does not break is a zip of programs', () 
   const plain: [name: string, ...names: string[]][] = [
     ['product.jar', 'META-INF/MANIFEST.MF'],
     ['product.nupkg', 'sub/Product.nuspec', '[Content_Types].xml', '_rels/.rels'],
-    ['product.vsix', 'extension.vsixmanifest', '[Content_Types].xml'],
+    ['product.vsix', 'sub/extension.vsixmanifest', '[Content_Types].xml'],
     ['product.apk', 'AndroidManifest.xml', 'classes.dex'],
     ['layout.zip', 'AppxManifest.xml'],
     [

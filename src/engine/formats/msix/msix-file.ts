@@ -26,7 +26,7 @@ import { finishedPackage, tailBeforeSignature, tailOf, unfinishedPackage } from 
 import { packageFullName, type Identity } from './manifest.ts';
 import type { MsixPackage } from './package.ts';
 import { programsIn } from './programs.ts';
-import { publisherText } from './publisher.ts';
+import { windowsNameText } from '../../../lib/x509/windows-name.ts';
 import { openMsixContainer } from './msix-container.ts';
 import { repackage } from './repack.ts';
 import type { Container } from '../container.ts';
@@ -89,7 +89,7 @@ export class MsixFile implements SignableFile {
 
   /** Windows refuses a package by another signer than the publisher that the manifest names (0x8007000B). */
   requireSigner(certificate: Certificate, what: string): void {
-    const subject = publisherText(certificate.subjectDer, what);
+    const subject = windowsNameText(certificate.subjectDer, what);
     const { publisher } = this.parts.identity;
     if (publisher !== subject)
       throw invalid('msix-publisher-differs', `${what}: its manifest names the publisher ${publisher}`, {

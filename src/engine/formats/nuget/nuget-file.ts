@@ -6,8 +6,7 @@ import type { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import { invalid } from '../../../lib/errors.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { OID } from '../../../lib/asn1/oids.ts';
-import { editEntries, type NewEntry } from '../../../lib/zip/edit-entries.ts';
-import { CENTRAL, extraFields, extraOf } from '../../../lib/zip/header-fields.ts';
+import { editEntries, usesZip64, type NewEntry } from '../../../lib/zip/edit-entries.ts';
 import { DEFAULT_LIMITS } from '../../../lib/zip/limits.ts';
 import type { ArchiveEntry } from '../../../lib/zip/local-headers.ts';
 import { readArchive, type Archive } from '../../../lib/zip/read-zip.ts';
@@ -44,13 +43,10 @@ export const readDetached = (kept: Buffer, what: string): SignatureWithoutFile[]
     readContent: (content) => readContent(content, what),
   });
 
-const hasZip64Field = ({ central, path }: ArchiveEntry): boolean =>
-  [...extraFields(extraOf(central, CENTRAL), () => path)].some(({ id }) => id === 1);
-
 /** NuGet refuses to sign and to verify packages in which a size or an offset has 64 bits. */
-function requireNoZip64({ source, end, entries }: Archive): void {
-  if (!end.zip64 && !entries.some(hasZip64Field)) return;
-  throw invalid('nuget-zip64', `${source.name}: a package in the zip64 format`, {
+function requireNoZip64(archive: Archive): void {
+  if (!usesZip64(archive)) return;
+  throw invalid('nuget-zip64', `${archive.source.name}: a package in the zip64 format`, {
     hint: 'NuGet neither signs nor verifies such packages: pack it again',
   });
 }

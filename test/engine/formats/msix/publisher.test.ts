@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { oid, seq, set, utf8 } from '../../../../src/lib/asn1/encode-der.ts';
 import { packageFullName } from '../../../../src/engine/formats/msix/manifest.ts';
-import { publisherId, publisherText } from '../../../../src/engine/formats/msix/publisher.ts';
+import { publisherId } from '../../../../src/engine/formats/msix/publisher.ts';
+import { windowsNameText } from '../../../../src/lib/x509/windows-name.ts';
 import { readIdentity } from '../../../../src/engine/formats/msix/manifest.ts';
 import { manifestBy } from '../../../fixtures/msix.ts';
 
@@ -14,7 +15,7 @@ const CN = '2.5.4.3';
 type Attribute = readonly [type: string, value: string];
 
 const subject = (...relatives: (Attribute | Attribute[])[]): string =>
-  publisherText(
+  windowsNameText(
     seq(
       ...relatives.map((each) => {
         const attributes = (Array.isArray(each[0]) ? each : [each]) as Attribute[];

@@ -1,6 +1,6 @@
-import { publisherText } from '../../../../src/engine/formats/msix/publisher.ts';
+import { windowsNameText } from '../../../../src/lib/x509/windows-name.ts';
 import type { TestPki } from '../../../../src/sandbox/certificates.ts';
 
 /** The publisher that a package by the test certificate has to name. */
 export const publisherOf = ({ codeSigning }: Pick<TestPki, 'codeSigning'>): string =>
-  publisherText(codeSigning.certificate.subjectDer, 'the test certificate');
+  windowsNameText(codeSigning.certificate.subjectDer, 'the test certificate');

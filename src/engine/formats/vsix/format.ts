@@ -1,0 +1,19 @@
+import { isZip } from '../../../lib/zip/end-of-central-directory.ts';
+import { packageMarks } from '../package-marks.ts';
+import type { FileFormat } from '../signable-file.ts';
+
+/** Recognised by its directory: a manifest of an extension beside the content types. */
+export const vsix: FileFormat = {
+  name: 'vsix',
+  description: 'Visual Studio extensions: .vsix, zips with extension.vsixmanifest and [Content_Types].xml',
+  extensions: ['vsix'],
+  isZip: true,
+  looksLike: (head) => isZip(head),
+  confirm: async (source) => {
+    const marks = await packageMarks(source);
+    return marks.has('[content_types].xml') && [...marks].some((name) => name.endsWith('.vsixmanifest'));
+  },
+  open: async (source) => (await import('./vsix-file.ts')).openVsix(source),
+  detachedExtension: 'opc',
+  readDetached: async (detached, what) => (await import('./signature-parts.ts')).readDetached(detached, what),
+};

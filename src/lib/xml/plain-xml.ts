@@ -1,0 +1,18 @@
+/** The declaration at the beginning, as programs write it. */
+const START =
+  /^\uFEFF?(?:<\?xml version="1\.0" encoding="(?:utf-8|UTF-8)"(?: standalone="(?:yes|no)")? ?\?>)?/;
+
+/** Text, or a tag with one blank between attributes, whose values are in quotation marks. */
+const TOKEN = /[^<>]+|<\/[\w:.-]+>|<[\w:.-]+(?: [\w:.-]+="[^"<>]*")* ?\/?>/y;
+
+/**
+ * Whether a document has only one form for what it says, apart from the order of attributes and blanks between elements: no
+ * comments, processing instructions or CDATA sections, and no more blanks in its markup than needed. Canonical XML, and readers
+ * of documents that no digest covers, do not see the rest: bytes could hide there.
+ */
+export function isPlainXml(text: string): boolean {
+  const token = new RegExp(TOKEN);
+  token.lastIndex = START.exec(text)?.[0].length ?? 0;
+  while (token.lastIndex < text.length) if (!token.test(text)) return false;
+  return true;
+}
