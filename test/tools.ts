@@ -20,6 +20,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   pk12util: 'libnss3-tools',
   msiextract: 'msitools',
   msidump: 'msitools',
+  msiinfo: 'msitools',
   wixl: 'wixl',
   openssl: 'openssl',
   xmlsec1: 'xmlsec1',

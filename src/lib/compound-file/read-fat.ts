@@ -60,9 +60,10 @@ async function locateFat(
     throw fault(sectors.source, 'cfb-fat', 'the list of its FAT sectors does not end where it should');
   requireEnd(listed.slice(header.fatSectors), sectors);
   const fatSectors = listed.slice(0, header.fatSectors);
-  const beyond = fatSectors.find((sector) => sector >= sectors.count);
-  if (fatSectors.length < header.fatSectors || beyond !== undefined)
+  if (fatSectors.length < header.fatSectors || fatSectors.includes(SECTOR.free))
     throw fault(sectors.source, 'cfb-fat', 'the list of its FAT sectors has fewer than its header says');
+  if (fatSectors.some((sector) => sector >= sectors.count))
+    throw fault(sectors.source, 'cfb-truncated', 'its allocation table lies beyond its end');
   return { fatSectors, difatSectors };
 }
 
@@ -83,8 +84,9 @@ function requireCounts(
   const perSector = size / 4;
   if (fatSectors * perSector > MAX_FAT_ENTRIES)
     throw fault(source, 'cfb-too-large', `its allocation table would have ${fatSectors} sectors`);
-  if (fatSectors === 0 || fatSectors > count || difatSectors > count)
-    throw fault(source, 'cfb-fat', `${fatSectors} FAT sectors and ${difatSectors} DIFAT sectors of ${count}`);
+  if (fatSectors > count || difatSectors > count)
+    throw fault(source, 'cfb-truncated', 'its allocation table is larger than the file');
+  if (fatSectors === 0) throw fault(source, 'cfb-fat', 'it has no allocation table');
   const needed = Math.ceil(Math.max(0, fatSectors - HEADER_DIFAT) / (perSector - 1));
   if (difatSectors < needed || difatSectors > needed + 1)
     throw fault(source, 'cfb-fat', `${difatSectors} DIFAT sectors for ${fatSectors} FAT sectors`);

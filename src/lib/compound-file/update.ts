@@ -31,8 +31,8 @@ export interface StreamContent {
 /**
  * A compound file with changes to the streams of its root, made in place as ole32 does it: a new stream takes the lowest
  * unused directory entry and the lowest free sectors, and everything else stays where it is, as a delta over the old file.
- * What removed streams occupied becomes zero; sectors at the end of the file are cut off, and directory and allocation
- * tables never become smaller. Throws `cfb-…`.
+ * What removed streams occupied becomes zero, and sectors at the end of the file are cut off. The FAT never becomes smaller.
+ * Throws `cfb-…`.
  */
 export async function updateCompoundFile(
   file: CompoundFile,
@@ -64,6 +64,7 @@ export async function updateCompoundFile(
   }
   if (modified) directory.setModified(root.index, modified);
   await mini.finish();
+  if (remove.length > 0) directory.shrink();
   directory.finish();
   return changes.apply(source, sectors.finish());
 }

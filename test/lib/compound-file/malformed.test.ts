@@ -96,7 +96,7 @@ const CASES: readonly Case[] = [
   ['an empty file', 'cfb-no-header', () => Buffer.alloc(0)],
   ['half a header', 'cfb-no-header', cut(() => 256)],
   ['another signature', 'cfb-no-header', made((file) => file.set8(3, 0))],
-  ['only the header', 'cfb-fat', cut(() => 512)],
+  ['only the header', 'cfb-truncated', cut(() => 512)],
   ['version 5', 'cfb-header', made((file) => file.set16(26, 5))],
   ['big-endian order', 'cfb-header', made((file) => file.set16(28, 0xfeff))],
   ['version 3 with sectors of 4096 bytes', 'cfb-header', made((file) => file.set16(30, 12))],
@@ -106,11 +106,11 @@ const CASES: readonly Case[] = [
   ['a count of directory sectors in version 3', 'cfb-header', made((file) => file.set(40, 1))],
   ['a wrong count of directory sectors', 'cfb-header', made((file) => file.set(40, 9), 4)],
   ['no FAT', 'cfb-fat', made((file) => file.set(44, 0))],
-  ['more FAT sectors than the file has', 'cfb-fat', made((file) => file.set(44, 1000))],
+  ['more FAT sectors than the file has', 'cfb-truncated', made((file) => file.set(44, 1000))],
   ['billions of FAT sectors', 'cfb-too-large', made((file) => file.set(44, 0xfffffff0))],
   ['more FAT sectors than are listed', 'cfb-fat', made((file) => file.set(44, 2))],
   ['a FAT sector that the count leaves out', 'cfb-fat', made((file) => file.set(80, 1))],
-  ['a FAT sector beyond the end', 'cfb-fat', made((file) => file.set(76, 5000))],
+  ['a FAT sector beyond the end', 'cfb-truncated', made((file) => file.set(76, 5000))],
   [
     'a FAT sector that is not marked as one',
     'cfb-fat',
@@ -201,8 +201,8 @@ const CASES: readonly Case[] = [
     made((file) => file.set(file.entry(0) + 120, 5000)),
   ],
   ['a mini stream without sectors', 'cfb-chain', made((file) => file.set(file.entry(0) + 116, END))],
-  ['a file that ends in a large stream', 'cfb-fat', cut((file) => file.sector(3) + 20)],
-  ['a file that ends before its last sector', 'cfb-fat', cut((file) => file.bytes.length - 512)],
+  ['a file that ends in a large stream', 'cfb-truncated', cut((file) => file.sector(3) + 20)],
+  ['a file that ends before its last sector', 'cfb-truncated', cut((file) => file.bytes.length - 512)],
   ['a file that ends inside its FAT', 'cfb-truncated', cut((file) => file.bytes.length - 1)],
 ];
 

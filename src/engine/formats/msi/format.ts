@@ -9,12 +9,17 @@ const CLSIDS: ReadonlySet<string> = new Set(
   ['84', '86', '82'].map((first) => `${first}100c0000000000c000000000000046`),
 );
 
-/** Word documents and many others are compound files too: the root tells, which may lie anywhere in the file. */
+const EXTENSION = /\.ms[ipt]$/i;
+
+/**
+ * Word documents and many others are compound files too: the root tells, which may lie anywhere in the file. If it cannot
+ * be found, the name decides whether to report that.
+ */
 async function hasPackageRoot(source: ByteSource): Promise<boolean> {
   try {
     return CLSIDS.has((await readRootClsid(source)).toString('hex'));
   } catch (error) {
-    if (isInvalid(error)) return false;
+    if (isInvalid(error)) return EXTENSION.test(source.name);
     throw error;
   }
 }

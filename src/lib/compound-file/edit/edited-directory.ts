@@ -59,6 +59,21 @@ export class EditedDirectory {
     time.copy(this.entry(index), ENTRY.modified);
   }
 
+  /** Gives back sectors at its end in which no entry is in use any more. */
+  shrink(): void {
+    const perSector = this.sectors.size / ENTRY_SIZE;
+    const isUnused = (sector: number): boolean =>
+      Array.from({ length: perSector }, (_, at) => sector * perSector + at).every(
+        (index) => this.entry(index)[ENTRY.type] === TYPE.unused,
+      );
+    let length = this.chain.length;
+    while (length > 1 && isUnused(length - 1)) length -= 1;
+    if (length === this.chain.length) return;
+    this.sectors.cutChain(this.chain, length);
+    this.bytes = this.bytes.subarray(0, length * this.sectors.size);
+    this.setCount();
+  }
+
   finish(): void {
     const { size } = this.sectors;
     this.chain.forEach((sector, at) => {
@@ -91,9 +106,13 @@ export class EditedDirectory {
       throw fault(this.source, 'cfb-too-large', `a directory of ${first} entries`);
     this.chain.push(this.sectors.allocate(this.chain.at(-1)));
     this.bytes = Buffer.concat([this.bytes, ...Array.from({ length: count }, unusedEntry)]);
+    this.setCount();
+    return first;
+  }
+
+  private setCount(): void {
     if (this.layout.header.version === 4)
       this.sectors.header.writeUInt32LE(this.chain.length, FIELD.directorySectors);
-    return first;
   }
 
   private treeOf(storage: number): SiblingTree {

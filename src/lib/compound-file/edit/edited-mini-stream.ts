@@ -12,6 +12,8 @@ export class EditedMiniStream {
   /** New bytes from the beginning of a mini sector on, by its number; what follows them stays, as ole32 leaves it. */
   private readonly written = new Map<number, Buffer>();
 
+  private hasFreed = false;
+
   constructor(
     private readonly layout: CompoundLayout,
     private readonly sectors: EditedSectors,
@@ -39,6 +41,7 @@ export class EditedMiniStream {
   /** Frees mini sectors, whose bytes become zero. */
   free(sectors: Iterable<number>): void {
     for (const sector of sectors) {
+      this.hasFreed = true;
       this.table.set(sector, SECTOR.free);
       this.written.set(sector, Buffer.alloc(MINI_SECTOR));
     }
@@ -50,12 +53,11 @@ export class EditedMiniStream {
     else this.written.set(sector, bytes);
   }
 
-  /** Fits the mini stream to what is used of it, and writes what changed. */
+  /** Writes what changed, and gives back what is not needed any more. */
   async finish(): Promise<void> {
     if (this.written.size === 0) return;
     const size = this.table.usedLength * MINI_SECTOR;
-    const needed = Math.ceil(size / this.sectors.size);
-    this.shrink(needed);
+    if (this.hasFreed) this.shrink(size);
     this.directory.setContent(0, this.chain[0] ?? SECTOR.endOfChain, size);
     const perSector = this.sectors.size / 4;
     this.tableChain.forEach((sector, at) => {
@@ -77,19 +79,22 @@ export class EditedMiniStream {
     return taken;
   }
 
+  /** Gives back sectors at the end of mini stream and table in which nothing is in use any more. */
+  private shrink(size: number): void {
+    this.sectors.cutChain(this.chain, Math.ceil(size / this.sectors.size));
+    const length = Math.ceil(this.table.usedLength / (this.sectors.size / 4));
+    if (length >= this.tableChain.length) return;
+    this.sectors.cutChain(this.tableChain, length);
+    this.sectors.header.writeUInt32LE(this.tableChain[0] ?? SECTOR.endOfChain, FIELD.miniFatStart);
+    this.sectors.header.writeUInt32LE(length, FIELD.miniFatSectors);
+  }
+
   private growTable(): void {
     const sector = this.sectors.allocate(this.tableChain.at(-1));
     if (this.tableChain.length === 0) this.sectors.header.writeUInt32LE(sector, FIELD.miniFatStart);
     this.tableChain.push(sector);
     this.sectors.header.writeUInt32LE(this.tableChain.length, FIELD.miniFatSectors);
     this.table.grow(this.sectors.size / 4);
-  }
-
-  private shrink(needed: number): void {
-    const dropped = this.chain.splice(needed);
-    this.sectors.free(dropped);
-    const last = this.chain.at(-1);
-    if (dropped.length > 0 && last !== undefined) this.sectors.fat.set(last, SECTOR.endOfChain);
   }
 
   /** Writes whole sectors: what they held before, or zeros, with the new mini sectors. */

@@ -58,6 +58,14 @@ export class EditedSectors {
     }
   }
 
+  /** Cuts a chain to its first `length` sectors, and frees the others. */
+  cutChain(chain: number[], length: number): void {
+    const dropped = chain.splice(length);
+    this.free(dropped);
+    const last = chain.at(-1);
+    if (dropped.length > 0 && last !== undefined) this.fat.set(last, SECTOR.endOfChain);
+  }
+
   /** Writes a whole sector, or the beginning of one whose rest becomes zero. */
   write(sector: number, bytes: Buffer): void {
     const padded =
