@@ -1,4 +1,6 @@
 import { plural } from '../../lib/plural.ts';
+import { extensionOf } from '../../engine/formats/file-extension.ts';
+import { formatByName } from '../../engine/formats/recognize.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
@@ -61,14 +63,25 @@ async function outputPaths(files: readonly string[], output: string | undefined)
   return [output];
 }
 
+/** The name of a script says how it is signed: under another one its signature would not be found. */
+function requireSameExtension(input: string, output: string): void {
+  if (!formatByName(input) || extensionOf(input) === extensionOf(output)) return;
+  throw usage('output-extension', `${output}: ${input} is a script, which is signed by its name`, {
+    hint: `give it a name that ends in .${extensionOf(input) ?? ''}`,
+  });
+}
+
 /** Checks all outputs before the first file is signed. */
 async function outputsFor(files: readonly string[], options: SignCommandOptions): Promise<OutputFile[]> {
   const { output, inPlace, force } = options;
   if (output !== undefined && inPlace)
     throw usage('output-twice', 'give either --output or --in-place, not both');
   const outputs: OutputFile[] = [];
-  for (const name of inPlace ? files : await outputPaths(files, output))
+  const paths = inPlace ? files : await outputPaths(files, output);
+  for (const [index, name] of paths.entries()) {
+    requireSameExtension(files[index] ?? '', name);
     outputs.push(await (inPlace ? outputInPlace(name) : outputTo(name, force)));
+  }
   requireDistinct(outputs);
   return outputs;
 }

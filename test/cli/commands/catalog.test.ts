@@ -85,6 +85,7 @@ describe('signpipe catalog', () => {
     for (const [code, ...args] of [
       ['time-unreadable', 'catalog', 'driver', '-o', 'no.cat', '--unsigned', '--time', 'soon'],
       ['key-missing', 'catalog', 'driver', '-o', 'no.cat'],
+      ['output-extension', 'sign', 'x.ps1', '--output', 'x.txt', ...KEY],
       ['file-not-found', 'catalog', 'nothing', '-o', 'no.cat', '--unsigned'],
       ['one-folder-for-several', 'verify', 'one.cat', 'x.cat', '--folder', 'driver'],
     ] as const)
