@@ -1,5 +1,6 @@
 import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
+import { invalid } from '../../../lib/errors.ts';
 import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import type { PeLayout } from './pe-layout.ts';
 
@@ -106,8 +107,21 @@ function engineEnd(unsigned: number, { tableOffset, tableSize }: EngineFields): 
 const isPadded = (start: number, end: number): boolean => end === start || end === Math.ceil(start / 8) * 8;
 
 /** Whether a bundle has containers behind its engine, and the engine is not signed. */
-export const hasUnsignedEngine = ({ attached, original }: BurnParts): boolean =>
+const hasUnsignedEngine = ({ attached, original }: BurnParts): boolean =>
   attached.start < attached.end && original.tableOffset === 0;
+
+/** Throws `burn-bundle` if a bundle would not find its containers once it is signed. */
+export function requireSignableBundle(bundle: BurnBundle, name: string): void {
+  const what = `${name}: an installer made by WiX Burn`;
+  if (bundle.fault !== null)
+    throw invalid('burn-bundle', `${what} that cannot be taken apart: ${bundle.fault}`, {
+      hint: 'sign it with the tools of WiX, and exclude it here with a pattern that begins with "!"',
+    });
+  if (hasUnsignedEngine(bundle))
+    throw invalid('burn-bundle', `${what}, whose engine has to be signed first`, {
+      hint: 'set signing.inside to sign, with a pattern in signing.files that matches engine.exe; or sign the engine with the tools of WiX',
+    });
+}
 
 const uint32s = (...values: number[]): Buffer => {
   const bytes = Buffer.alloc(4 * values.length);

@@ -23,10 +23,12 @@ import type {
 } from '../signable-file.ts';
 import { readWithoutFile } from '../../authenticode/signature-without-file.ts';
 import type { Container } from '../container.ts';
-import { hasUnsignedEngine, readBurnBundle, type BurnBundle, type BurnParts } from './burn-bundle.ts';
+import { readBurnBundle, requireSignableBundle, type BurnBundle, type BurnParts } from './burn-bundle.ts';
 import { buildIndirectData } from '../../authenticode/indirect-data.ts';
 import { peImageData, readPeContent } from './image-data.ts';
-import { hashPages, verifyPageHashes } from './page-hashes.ts';
+import { peChecksum, type Checksum } from './checksum.ts';
+import { hashPages } from './page-hashes.ts';
+import { verifyPageHashes } from './verify-page-hashes.ts';
 import { looksLikePe, readLayout, type PeLayout } from './pe-layout.ts';
 import { requireSameBody } from './same-content.ts';
 
@@ -63,38 +65,6 @@ async function readTable(
     throw invalid('pe-table-too-large', `${source.name}: a certificate table of ${size} bytes`);
   return readCertificateTable(await source.read(span.start, size), source.name, efi);
 }
-
-/** Throws `burn-bundle` if a bundle would not find its containers once it is signed. */
-function requireSignableBundle(bundle: BurnBundle, name: string): void {
-  const what = `${name}: an installer made by WiX Burn`;
-  if (bundle.fault !== null)
-    throw invalid('burn-bundle', `${what} that cannot be taken apart: ${bundle.fault}`, {
-      hint: 'sign it with the tools of WiX, and exclude it here with a pattern that begins with "!"',
-    });
-  if (hasUnsignedEngine(bundle))
-    throw invalid('burn-bundle', `${what}, whose engine has to be signed first`, {
-      hint: 'set signing.inside to sign, with a pattern in signing.files that matches engine.exe; or sign the engine with the tools of WiX',
-    });
-}
-
-/** The CheckSum field, which no digest covers. */
-interface Checksum {
-  readonly stored: number;
-  readonly computed: number;
-  /**
-   * The checksums that the file may have had before it was signed, which some signers leave there: unsigned with 0 to 7
-   * bytes less padding, and with the first entries of its certificate table.
-   */
-  readonly earlier: readonly number[];
-}
-
-/**
- * The optional header's CheckSum, as ImageHlp's CheckSumMappedFile computes it: the sum of all words of the file except
- * the field itself, plus the size of the file.
- */
-export const peChecksum = ({ sum }: Checksum16, size: number): number =>
-  // End-around carry never turns a sum back into zero, and a PE file is never all zeros.
-  ((sum === 0 ? 0xffff : sum) + size) >>> 0;
 
 /** The entry of the certificate table in the data directories. */
 function directoryEntry(start: number, size: number): Buffer {

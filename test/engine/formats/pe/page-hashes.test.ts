@@ -7,7 +7,8 @@ import { buildIndirectData } from '../../../../src/engine/authenticode/indirect-
 import { signProgram, type SignOptions } from '../../../../src/engine/authenticode/sign.ts';
 import { verifySignableFile } from '../../../../src/engine/authenticode/verify.ts';
 import { peImageData, readPeContent } from '../../../../src/engine/formats/pe/image-data.ts';
-import { hashPages, verifyPageHashes } from '../../../../src/engine/formats/pe/page-hashes.ts';
+import { hashPages } from '../../../../src/engine/formats/pe/page-hashes.ts';
+import { verifyPageHashes } from '../../../../src/engine/formats/pe/verify-page-hashes.ts';
 import { openPe, type PeFile } from '../../../../src/engine/formats/pe/pe-file.ts';
 import type { SignableFile } from '../../../../src/engine/formats/signable-file.ts';
 import { parseSignature } from '../../../../src/engine/authenticode/signature.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Checksum16 } from '../../../../src/lib/bytes/checksum16.ts';
-import { peChecksum as checksumOf } from '../../../../src/engine/formats/pe/pe-file.ts';
+import { peChecksum as checksumOf } from '../../../../src/engine/formats/pe/checksum.ts';
 import { buildPe, filler, peChecksum, peLayout } from '../../../fixtures/pe.ts';
 
 /** The file's checksum, its bytes added in runs that end at `cuts`, the field itself left out. */
