@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { invalid } from '../../lib/errors.ts';
 import { DeflateBlockScanner, type DeflateBlocks } from '../../lib/zip/deflate-block-scanner.ts';
 import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
 import type { PartialArchive } from '../../lib/zip/read-zip.ts';
@@ -53,6 +54,18 @@ class HeadedSource extends ReadAheadSource {
   }
 }
 
+/** The content, which must have so many bytes in all. */
+async function* ofSize(content: AsyncIterable<Buffer>, size: number, name: string): AsyncGenerator<Buffer> {
+  let left = size;
+  for await (const chunk of content) {
+    left -= chunk.length;
+    if (left < 0) break;
+    yield chunk;
+  }
+  if (left !== 0)
+    throw invalid('inside-size-differs', `${name}: has not the ${size} bytes that its container states`);
+}
+
 /**
  * Holds unpacked programs while they are signed: in memory up to a limit, the rest in files, which are gone when it is
  * closed. Memory stays bounded, however many programs a zip has.
@@ -90,13 +103,14 @@ export class Spool {
     return { source: new BufferSource(bytes, name), sha256: sha256Hex(bytes) };
   }
 
-  /** Holds content of `size` bytes, as a container says, which has to check that. */
+  /** Holds content of `size` bytes, as a container says; throws `inside-size-differs` if there are others. */
   async keep(content: AsyncIterable<Buffer>, size: number, name: string): Promise<UnpackedProgram> {
-    if (this.inMemory + size > MEMORY) return this.toFile(content, name);
+    const counted = ofSize(content, size, name);
+    if (this.inMemory + size > MEMORY) return this.toFile(counted, name);
     this.inMemory += size;
     const bytes = Buffer.allocUnsafeSlow(size);
     let at = 0;
-    for await (const chunk of content) at += chunk.copy(bytes, at);
+    for await (const chunk of counted) at += chunk.copy(bytes, at);
     return { source: new BufferSource(bytes, name), sha256: sha256Hex(bytes) };
   }
 

@@ -3,7 +3,7 @@ import type { SignArtifactOptions, SignedArtifact } from '../signed-artifact.ts'
 import { Spool } from '../unpacked-programs.ts';
 import { Budget, Descent } from './descent.ts';
 import { Search, type FileToSign, type FindOptions } from './find-inside.ts';
-import { FoundSigner, openRepacked } from './sign-inside.ts';
+import { FoundSigner } from './sign-inside.ts';
 
 /** What was found, and signed, inside of a container that is not in a zip. */
 export type FoundInside = Pick<SignedArtifact, 'signed' | 'kept' | 'leftAlone' | 'unsignedInside'>;
@@ -35,8 +35,7 @@ export async function withSignedInside<T>(
   try {
     const { found, ...others } = await findInProgram(file, options, spool);
     const signer = new FoundSigner(options, [found]);
-    const { programs, content } = await signer.signInside(found);
-    const repacked = content ? await openRepacked(content, file) : null;
+    const { programs, file: repacked } = await signer.signInside(found);
     const result = await use(repacked, { signed: programs, ...others });
     signer.progress();
     return result;

@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto';
 import { invalid, isInvalid, type SignpipeError } from '../../../lib/errors.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { compareZips } from '../../../lib/zip/compare-zips.ts';
-import { shown } from '../../../lib/zip/entry-paths.ts';
 import type { Archive } from '../../../lib/zip/read-zip.ts';
 import { proveOnlySignatureAdded } from '../../authenticode/only-signature-added.ts';
 import type { Container } from '../../formats/container.ts';
@@ -10,6 +8,7 @@ import { openSignableFile, recognize } from '../../formats/recognize.ts';
 import type { SignableFile } from '../../formats/signable-file.ts';
 import type { UnpackedProgram } from '../unpacked-programs.ts';
 import type { Descent } from './descent.ts';
+import { digestsOf, requireSameNames } from './member-digests.ts';
 import { placeIn, within, type Place } from './place.ts';
 
 /** A program that got exactly one signature; SHA-256 in lower-case hex. */
@@ -110,28 +109,9 @@ export const notTheSameKind = (name: string): SignpipeError =>
 
 /** The paths of members whose content differs. The members must be the same, in the same order. */
 async function changedMembers({ before, after }: Pair<Container>, name: string): Promise<Set<string>> {
-  const count = Math.max(before.members.length, after.members.length);
-  for (let index = 0; index < count; index++) {
-    const [then, now] = [before.members[index], after.members[index]];
-    if (then?.path !== now?.path)
-      throw invalid(
-        'inside-differs',
-        `${name}: ${now ? `${shown(now.path)} is inside of it` : `${shown(then?.path ?? '')} is missing in it`}, other than in the original`,
-        { hint: 'do not use this file: more than signatures changed; sign the original again' },
-      );
-  }
+  requireSameNames(before, after, name);
   const [then, now] = [await digestsOf(before), await digestsOf(after)];
   return new Set(before.members.flatMap(({ path }) => (then.get(path) === now.get(path) ? [] : [path])));
-}
-
-async function digestsOf(container: Container): Promise<Map<string, string>> {
-  const digests = new Map<string, string>();
-  for await (const { member, content } of container.read(() => true)) {
-    const hash = createHash('sha256');
-    for await (const chunk of content) hash.update(chunk);
-    digests.set(member.path, hash.digest('hex'));
-  }
-  return digests;
 }
 
 async function unpackMembers(

@@ -1,11 +1,14 @@
-import { SignpipeError } from '../../../lib/errors.ts';
+import { isInvalid, SignpipeError } from '../../../lib/errors.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { unchangedRange } from '../../../lib/bytes/delta.ts';
 import { sha256OfSource } from '../../../lib/bytes/hash.ts';
 import type { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import { mapConcurrently } from '../../../lib/concurrency/map-concurrently.ts';
 import { Semaphore } from '../../../lib/concurrency/semaphore.ts';
+import { shown } from '../../../lib/zip/entry-paths.ts';
+import type { ArchiveLimits } from '../../../lib/zip/limits.ts';
 import type { NewContent } from '../../../lib/zip/rewrite-zip.ts';
+import type { Container } from '../../formats/container.ts';
 import { openSignableFile } from '../../formats/recognize.ts';
 import type { SignableFile } from '../../formats/signable-file.ts';
 import { withSign, type SigningKey } from '../../keys/signing-key.ts';
@@ -14,6 +17,7 @@ import { detachedName } from '../detached.ts';
 import { signAndVerify } from '../sign-program.ts';
 import type { SignArtifactOptions, SignedProgram } from '../signed-artifact.ts';
 import { newContent } from '../unpacked-programs.ts';
+import { digestsOf, requireSameNames } from './member-digests.ts';
 import { countToSign, type FileToSign, type ToSignInside } from './find-inside.ts';
 
 /** Programs begun and not ended, unless a key or a courier takes more: enough to hide the latency of a timestamp authority. */
@@ -45,6 +49,8 @@ interface Repacked {
   readonly programs: readonly SignedProgram[];
   /** Undefined if nothing is signed inside. */
   readonly content: PatchedSource | undefined;
+  /** The same, open; null if it is a zip, or if nothing is signed inside. */
+  readonly file: SignableFile | null;
 }
 
 /**
@@ -80,8 +86,12 @@ export class FoundSigner {
   }
 
   /** Signs what is inside of a file, and packs that again. */
-  async signInside({ container, members }: ToSignInside): Promise<Repacked> {
-    if (!container || members.length === 0) return { programs: [], content: undefined };
+  async signInside({
+    file,
+    container,
+    members,
+  }: Pick<FileToSign, 'file' | keyof ToSignInside>): Promise<Repacked> {
+    if (!container || members.length === 0) return { programs: [], content: undefined, file: null };
     const signed = await this.signAll(members);
     const contents = new Map(
       members.map(({ path }, index): [string, ByteSource] => {
@@ -90,25 +100,28 @@ export class FoundSigner {
         return [path, source];
       }),
     );
-    const content = await this.semaphore.run(() => container.replace(contents));
-    return { programs: signed.flatMap(({ programs }) => programs), content };
+    return {
+      programs: signed.flatMap(({ programs }) => programs),
+      ...(await this.semaphore.run(() => repack({ file, container }, contents, this.options.limits))),
+    };
   }
 
   private async signOne(found: FileToSign): Promise<SignedFound> {
-    const { programs, content: repacked } = await this.signInside(found);
-    if (found.file) return this.signProgram(found, found.file, { programs, content: repacked });
-    if (!repacked) throw new TypeError(`${found.source.name}: a zip in which nothing is signed`);
-    return { programs, content: newContent(repacked, unchangedRange(repacked.delta), found.blocks) };
+    const repacked = await this.signInside(found);
+    if (found.file) return this.signProgram(found, found.file, repacked);
+    const { programs, content } = repacked;
+    if (!content) throw new TypeError(`${found.source.name}: a zip in which nothing is signed`);
+    return { programs, content: newContent(content, unchangedRange(content.delta), found.blocks) };
   }
 
   private async signProgram(
     found: FileToSign,
     file: SignableFile,
-    { programs, content: repacked }: Repacked,
+    { programs, content: repacked, file: opened }: Repacked,
   ): Promise<SignedFound> {
     const before = { size: found.source.size, sha256: found.sha256 };
-    const { program, content } = await (repacked
-      ? this.signOnce(await openRepacked(repacked, file), await sha256OfSource(repacked), before)
+    const { program, content } = await (repacked && opened
+      ? this.signOnce(opened, await sha256OfSource(repacked), before)
       : this.signOnce(file, found.sha256, before));
     this.progress();
     const { path, inside } = found;
@@ -139,14 +152,47 @@ export class FoundSigner {
   }
 }
 
-/** Opens a container that was packed again. Its format must still be what it was. */
-export async function openRepacked(content: PatchedSource, { format }: SignableFile): Promise<SignableFile> {
-  const file = await openSignableFile(content);
-  if (file.format === format) return file;
-  throw new SignpipeError(
+/**
+ * Packs a container again with new content. Nothing of it may be delivered unless it reads as it should: what was put into it,
+ * and everything else as before. Of a zip, everything else is copied byte for byte, which needs no check.
+ */
+async function repack(
+  { file, container }: { readonly file: SignableFile | null; readonly container: Container },
+  contents: ReadonlyMap<string, ByteSource>,
+  limits: ArchiveLimits,
+): Promise<Pick<Repacked, 'content' | 'file'>> {
+  const content = await container.replace(contents);
+  if (!file) return { content, file: null };
+  try {
+    const repacked = await openSignableFile(content);
+    const now = await repacked.container?.(limits);
+    if (repacked.format !== file.format || !now) throw bad(content.name, `it is ${repacked.format}`);
+    requireSameNames(container, now, content.name);
+    await requireContents(await digestsOf(container), contents, await digestsOf(now), content.name);
+    return { content, file: repacked };
+  } catch (error) {
+    if (!isInvalid(error)) throw error;
+    throw bad(content.name, error.message, error);
+  }
+}
+
+async function requireContents(
+  before: ReadonlyMap<string, string>,
+  contents: ReadonlyMap<string, ByteSource>,
+  after: ReadonlyMap<string, string>,
+  name: string,
+): Promise<void> {
+  for (const [path, digest] of before) {
+    const source = contents.get(path);
+    const wanted = source ? await sha256OfSource(source) : digest;
+    if (after.get(path) !== wanted) throw bad(name, `${shown(path)} has other bytes`);
+  }
+}
+
+const bad = (name: string, why: string, cause?: unknown): SignpipeError =>
+  new SignpipeError(
     'local',
     'inside-repacked-bad',
-    `${content.name}: packed again with what was signed inside, it is ${file.format} instead of ${format}`,
-    { hint: 'nothing was delivered; set signing.inside to report, and report this' },
+    `${name}: packed again with what was signed inside, it does not read as it should: ${why}`,
+    { cause, hint: 'nothing was delivered; set signing.inside to report, and report this' },
   );
-}

@@ -6,7 +6,11 @@ import { compilePatterns } from '../../../../src/engine/artifact/globs.ts';
 import { shownPlace } from '../../../../src/engine/artifact/inside/place.ts';
 import type { SignArtifactOptions } from '../../../../src/engine/artifact/signed-artifact.ts';
 import { LIMITS } from '../../../lib/zip/zips.ts';
-import { boxOf } from '../../formats/box-file.ts';
+import type { Container, OpenMember } from '../../../../src/engine/formats/container.ts';
+import { FORMATS } from '../../../../src/engine/formats/registry.ts';
+import type { FileFormat } from '../../../../src/engine/formats/signable-file.ts';
+import { BufferSource, type ByteSource } from '../../../../src/lib/bytes/byte-source.ts';
+import { box, boxOf } from '../../formats/box-file.ts';
 import { makeNesting, program, zipOf, type Nesting } from './nesting.ts';
 
 let world: Nesting;
@@ -157,6 +161,71 @@ describe('inside: sign', () => {
     assert.deepEqual(signed.leftAlone, [{ path: 'j.zip', why: 'nested-zip' }]);
     pins.set('i.zip', '0'.repeat(64));
     await refuses(file, 'o.zip', { pins }, { code: 'entry-digest-differs' });
+  });
+});
+
+describe('a container that does not keep its contract', () => {
+  /** A box whose members read, or are replaced, in another way than it says. */
+  const odd = (extension: string, change: (container: Container) => Partial<Container>): FileFormat => ({
+    ...box,
+    name: extension,
+    looksLike: (head, name) => box.looksLike(head, name) && name.includes(`.${extension}`),
+    open: async (source) => {
+      const file = await box.open(source);
+      const container = async (): Promise<Container> => {
+        const inside = (await file.container?.(LIMITS)) ?? assert.fail();
+        return Object.assign(Object.create(inside) as Container, change(inside));
+      };
+      return Object.assign(Object.create(file) as typeof file, { container, format: extension });
+    },
+  });
+  const isOurs = (): boolean => true;
+
+  it('inside-repacked-bad: another member changes as well, and nothing is written', async () => {
+    (FORMATS as FileFormat[]).unshift(
+      odd('sloppy', (inside) => ({
+        replace: (contents) =>
+          inside.replace(
+            new Map<string, ByteSource>([...contents, ['data.exe', new BufferSource(signedProgram, 'it')]]),
+          ),
+      })),
+    );
+    const other = Buffer.from(signedProgram);
+    const file = boxOf({ 'a.exe': program(1), 'data.exe': Buffer.concat([other, other]) });
+    await refuses(
+      file,
+      'a.sloppy',
+      { isOurs: compilePatterns(['**/a.*']) },
+      {
+        code: 'inside-repacked-bad',
+        kind: 'local',
+        message: /"data\.exe" has other bytes/,
+      },
+    );
+  });
+
+  it('inside-size-differs: a member has more or fewer bytes than it says', async () => {
+    for (const [extension, bytes] of [
+      ['short', program(1).subarray(1)],
+      ['long', Buffer.concat([program(1), program(1)])],
+    ] as const) {
+      // eslint-disable-next-line func-style -- a generator
+      async function* content(): AsyncGenerator<Buffer> {
+        yield* [bytes];
+        await Promise.resolve();
+      }
+      async function* read(): AsyncGenerator<OpenMember> {
+        yield { member: { path: 'a.exe', size: program(1).length }, content: content() };
+        await Promise.resolve();
+      }
+      (FORMATS as FileFormat[]).unshift(odd(extension, () => ({ read })));
+      await refuses(
+        boxOf({ 'a.exe': program(1) }),
+        `b.${extension}`,
+        { isOurs },
+        { code: 'inside-size-differs' },
+      );
+    }
   });
 });
 
