@@ -37,13 +37,14 @@ export async function findFiles(inputs: readonly string[], except: string): Prom
 async function filesIn(input: string): Promise<FoundFile[]> {
   try {
     const stats = await stat(input);
-    if (!stats.isDirectory()) return [{ file: input, path: basename(input), special: !stats.isFile() }];
+    if (!stats.isDirectory())
+      return [{ file: input, path: windowsPath(basename(input)), special: !stats.isFile() }];
     const entries = await readdir(input, { recursive: true, withFileTypes: true });
     return entries
       .filter((entry) => !entry.isDirectory())
       .map((entry) => {
         const file = join(entry.parentPath, entry.name);
-        return { file, path: relative(input, file).split(sep).join('\\'), special: !entry.isFile() };
+        return { file, path: windowsPath(relative(input, file)), special: !entry.isFile() };
       });
   } catch (error) {
     if (hasCode(error, 'ENOENT'))
@@ -51,6 +52,13 @@ async function filesIn(input: string): Promise<FoundFile[]> {
     throw fromSystemError(error, input) ?? error;
   }
 }
+
+/** With backslashes between folders. One within a name becomes a slash, so that it is not taken for the name of a folder. */
+const windowsPath = (path: string): string =>
+  path
+    .split(sep)
+    .map((name) => name.replaceAll('\\', '/'))
+    .join('\\');
 
 /** Characters that no file name on Windows has; the backslash separates folders. */
 // eslint-disable-next-line no-control-regex -- these are what no name may have
@@ -69,7 +77,7 @@ export function requirePaths(files: readonly FoundFile[]): void {
       throw invalid('catalog-not-a-file', `${file}: a link, pipe or device, which a catalog cannot list`, {
         hint: 'copy what it leads to into the folder, or remove it',
       });
-    if (NOT_IN_NAMES.test(path) || basename(file).includes('\\'))
+    if (NOT_IN_NAMES.test(path))
       throw invalid('catalog-path', `${printable(file)}: no file on Windows can have this name`);
     if (seen.has(folded(path)))
       throw invalid(

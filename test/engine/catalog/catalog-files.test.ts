@@ -200,6 +200,11 @@ describe('a folder that is compared with its catalog', () => {
     [['3 good', 'catalog-file-extra evil.dll'], 'a file more', () => writeFile(at('evil.dll'), 'x')],
     [['3 good', 'catalog-file-extra link'], 'a link more', () => symlink('driver.inf', at('link'))],
     [
+      ['2 good', 'catalog-file-extra x64/driver.sys', 'catalog-file-missing x64\\driver.sys'],
+      'a name that looks like a path',
+      () => rename(at('x64', 'driver.sys'), at('x64\\driver.sys')),
+    ],
+    [
       ['2 good', 'catalog-file-extra other.inf', 'catalog-file-missing driver.inf'],
       'another name',
       () => rename(at('driver.inf'), at('other.inf')),
