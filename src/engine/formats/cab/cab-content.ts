@@ -16,7 +16,8 @@ import type { FileDigest, SignedContent } from '../signable-file.ts';
  * What signatures of cabinets sign: SpcIndirectDataContent whose type is
  *
  * - 1.3.6.1.4.1.311.2.1.28 with an SpcLink: a moniker whose data is SET { SEQUENCE { szOID_ENHANCED_HASH, SET { OCTET
- *   STRING } } }. signtool writes it, over a hash of the signature's offset (u32, little-endian).
+ *   STRING } } }. signtool writes it, over a hash of the signature's offset (u32, little-endian). A link of another kind has no
+ *   meaning.
  * - 1.3.6.1.4.1.311.2.1.25 with an SpcLink of no meaning (osslsigncode) or SpcPeImageData (jsign).
  */
 
@@ -51,7 +52,8 @@ export function readCabContent(content: SignedContent, offset: number, what: str
 
 function requireOffsetHash(value: Buffer, offset: number, what: string): void {
   const link = readSpcLink(parseDer(value, what), what);
-  if (link.kind !== 'moniker' || !link.classId.equals(CLASS_ID))
+  if (link.kind !== 'moniker') return;
+  if (!link.classId.equals(CLASS_ID))
     throw invalid('authenticode-kind', `${what}: its link is not that of a signed cabinet`);
   const attributes = DerReader.of(link.data, what, TAG.set);
   const attribute = new DerReader(attributes.next(), what);

@@ -1,3 +1,4 @@
+import { ConcatenatedSource, whole } from '../../../lib/bytes/concatenated-source.ts';
 import { openCabinet, type Cabinet, type CabinetMember } from '../../../lib/cabinet/cabinet.ts';
 import { FIXED_HEADER, looksLikeCabinet } from '../../../lib/cabinet/header.ts';
 import { whyFixed } from '../../../lib/cabinet/rebuild.ts';
@@ -98,7 +99,9 @@ class MemberFinder {
 
   /** `reference` is how the table Media names the cabinet. */
   private async addCabinet(stream: StreamEntry, path: string, reference: string | null): Promise<void> {
-    const cabinet = await openCabinet(this.file.openStream(stream));
+    // Under its readable name, for messages.
+    const content = whole(this.file.openStream(stream));
+    const cabinet = await openCabinet(new ConcatenatedSource([content], `${this.file.source.name}!/${path}`));
     requireUnpackable(cabinet);
     for (const entry of cabinet.members) {
       const row = this.files?.byKey.get(entry.name);

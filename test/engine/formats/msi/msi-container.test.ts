@@ -182,6 +182,11 @@ const everywhere = (options: Parameters<typeof makeDatabase>[1] = {}): Buffer =>
   ]);
 
 describe('the files in a package', () => {
+  it('are named readably in messages', async () => {
+    const broken = makePackage([stream('one.cab', cabOf('one', Buffer.from('one')).subarray(0, -1))]);
+    await assert.rejects(open(broken), { code: 'cab-corrupt', message: /^setup\.msi!\/one\.cab: / });
+  });
+
   it('are found wherever they are; icons and other streams are none', async () => {
     for (const options of [{}, { width: 3 as const }, { codePage: 65_001 }]) {
       const { members } = await open(everywhere(options));
