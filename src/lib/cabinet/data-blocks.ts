@@ -25,6 +25,11 @@ export interface DataBlock {
   readonly size: number;
 }
 
+/** A block of a folder, and what it unpacks to. */
+export interface UnpackedBlock extends DataBlock {
+  readonly raw: Buffer;
+}
+
 /**
  * Reads the blocks of a folder one after another; throws `cab-corrupt` or `cab-data-corrupt`. The cabinet has no reserved
  * areas in its blocks.

@@ -5,11 +5,9 @@ import { inOrder } from '../concurrency/in-order.ts';
 import { BLOCK_SIZE, type Compression } from './cabinet.ts';
 import { cabinetChecksum } from './checksum.ts';
 import { BLOCK_HEADER } from './data-blocks.ts';
-import { HISTORY } from './unpack.ts';
+import { HISTORY, MSZIP_MARK } from './mszip.ts';
 
 const deflate = promisify(deflateRaw);
-
-const MSZIP_MARK = Buffer.from('CK', 'latin1');
 
 /** Blocks worked on at once. */
 const WIDTH = Math.min(8, availableParallelism()) + 2;

@@ -1,30 +1,13 @@
-import { inflateRawSync, type ZlibOptions } from 'node:zlib';
-import { invalid, messageOf } from '../errors.ts';
+import { invalid } from '../errors.ts';
 import { limitHint, type ArchiveLimits } from '../zip/limits.ts';
 import type { Cabinet, CabinetFolder, CabinetMember } from './cabinet.ts';
-import { readBlocks, type DataBlock } from './data-blocks.ts';
+import { readBlocks, type DataBlock, type UnpackedBlock } from './data-blocks.ts';
 import { corruptCabinet, damagedData } from './errors.ts';
-
-/*
- * [MS-MCI], MSZIP: each block is "CK" and a deflate stream of its own, which may refer to the 32 KiB of the folder before it.
- */
-
-const MSZIP_MARK = Buffer.from('CK', 'latin1');
-
-/** How far back MSZIP looks, in bytes. */
-export const HISTORY = 32_768;
+import { FolderReader } from './folder-reader.ts';
+import { mszipUnpacker } from './mszip.ts';
 
 /** What unpacks to at most this, in bytes, is never a bomb. */
 const HARMLESS = 1024 * 1024;
-
-/** A block of a folder, and what it unpacks to. */
-export interface UnpackedBlock extends DataBlock {
-  readonly raw: Buffer;
-}
-
-/** Whether the content of a folder can be written again. */
-export const canPack = ({ compression }: CabinetFolder): boolean =>
-  compression === 'stored' || compression === 'MSZIP';
 
 /** Unpacks a folder from its beginning; throws `cab-compression`, `cab-bomb`, `cab-corrupt` or `cab-data-corrupt`. */
 export async function* unpackBlocks(
@@ -49,9 +32,9 @@ export async function* unpackBlocks(
   }
 }
 
-/** Unpacks the blocks of one folder, one after another. */
 type Unpacker = (block: DataBlock) => Buffer;
 
+/** What unpacks the blocks of a folder, one after another. */
 async function unpackerOf(folder: CabinetFolder, name: string): Promise<Unpacker> {
   switch (folder.compression) {
     case 'stored':
@@ -66,91 +49,6 @@ async function unpackerOf(folder: CabinetFolder, name: string): Promise<Unpacker
       throw invalid('cab-compression', `${name}: what is compressed with Quantum cannot be unpacked`, {
         hint: 'make the cabinet with MSZIP or without compression',
       });
-  }
-}
-
-function mszipUnpacker(name: string): Unpacker {
-  let history: Buffer = Buffer.alloc(0);
-  return (block) => {
-    const raw = inflateBlock(block, history, name);
-    history = raw.length >= HISTORY ? raw : Buffer.concat([history, raw]).subarray(-HISTORY);
-    return raw;
-  };
-}
-
-interface Inflated {
-  readonly buffer: Buffer;
-  readonly engine: { readonly bytesWritten: number };
-}
-
-function inflateBlock({ data, size, start }: DataBlock, history: Buffer, name: string): Buffer {
-  if (!data.subarray(0, 2).equals(MSZIP_MARK))
-    throw damagedData(name, `the data block at ${start} does not begin as MSZIP does`);
-  const options: ZlibOptions = {
-    maxOutputLength: size,
-    chunkSize: Math.max(64, size + 1),
-    info: true,
-    ...(history.length > 0 ? { dictionary: history } : {}),
-  };
-  let inflated: Inflated;
-  try {
-    // With `info` the result has this form, which the types do not say.
-    inflated = inflateRawSync(data.subarray(2), options) as unknown as Inflated;
-  } catch (error) {
-    throw damagedData(name, `the data block at ${start} cannot be unpacked: ${messageOf(error)}`);
-  }
-  if (inflated.engine.bytesWritten !== data.length - 2)
-    throw damagedData(name, `the data block at ${start} has bytes behind its end`);
-  return inflated.buffer;
-}
-
-/** Reads parts of an unpacked folder in ascending order. */
-export class FolderReader {
-  private readonly blocks: AsyncIterator<UnpackedBlock>;
-  readonly name: string;
-  private rest: Buffer = Buffer.alloc(0);
-  /** The offset of the next byte in the unpacked folder. */
-  position = 0;
-
-  constructor(cabinet: Cabinet, blocks: AsyncIterable<UnpackedBlock>, position = 0) {
-    this.name = cabinet.source.name;
-    this.blocks = blocks[Symbol.asyncIterator]();
-    this.position = position;
-  }
-
-  /** The next bytes up to `end`; throws `cab-corrupt` if the folder ends before. */
-  async *readTo(end: number): AsyncGenerator<Buffer> {
-    while (this.position < end) {
-      if (this.rest.length === 0) {
-        const next = await this.blocks.next();
-        if (next.done)
-          throw corruptCabinet(this.name, `a folder ends at ${this.position}, a member at ${end}`);
-        this.rest = next.value.raw;
-      }
-      const chunk = this.rest.subarray(0, end - this.position);
-      this.rest = this.rest.subarray(chunk.length);
-      this.position += chunk.length;
-      yield chunk;
-    }
-  }
-
-  async skipTo(end: number): Promise<void> {
-    for await (const _ of this.readTo(end));
-  }
-
-  /** All bytes that are left. */
-  async *readAll(): AsyncGenerator<Buffer> {
-    while (true) {
-      if (this.rest.length > 0) yield* this.readTo(this.position + this.rest.length);
-      const next = await this.blocks.next();
-      if (next.done) return;
-      this.rest = next.value.raw;
-    }
-  }
-
-  /** Stops reading the cabinet. */
-  async close(): Promise<void> {
-    await this.blocks.return?.();
   }
 }
 

@@ -1,7 +1,8 @@
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import type { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import type { Cabinet, CabinetMember } from '../../../lib/cabinet/cabinet.ts';
-import { rebuildCabinet, whyFixed } from '../../../lib/cabinet/rebuild.ts';
+import { rebuildCabinet } from '../../../lib/cabinet/rebuild.ts';
+import { whyFixed } from '../../../lib/cabinet/why-fixed.ts';
 import { requireUnpackable, unpackMembers } from '../../../lib/cabinet/unpack.ts';
 import { invalid } from '../../../lib/errors.ts';
 import { normalPath, requireDistinctPlaces, shown, whyUnsafe } from '../../../lib/zip/entry-paths.ts';

@@ -1,7 +1,7 @@
 import { ConcatenatedSource, whole } from '../../../lib/bytes/concatenated-source.ts';
 import { openCabinet, type Cabinet, type CabinetMember } from '../../../lib/cabinet/cabinet.ts';
 import { FIXED_HEADER, looksLikeCabinet } from '../../../lib/cabinet/header.ts';
-import { whyFixed } from '../../../lib/cabinet/rebuild.ts';
+import { whyFixed } from '../../../lib/cabinet/why-fixed.ts';
 import { requireUnpackable } from '../../../lib/cabinet/unpack.ts';
 import type { CompoundFile, StorageEntry, StreamEntry } from '../../../lib/compound-file/compound-file.ts';
 import { invalid } from '../../../lib/errors.ts';
