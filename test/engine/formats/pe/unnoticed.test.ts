@@ -59,6 +59,21 @@ describe('a signed PE file without CheckSum', () => {
     assert.deepEqual(versions, [3]);
   });
 
+  it('is good however much of the padding behind the signature dwLength counts, and no more', async () => {
+    const { start, end } = table;
+    const length = (await open(bytes)).signatures[0]?.length ?? assert.fail();
+    const good = [];
+    for (let counted = length; counted < end - start + 8; counted += 1) {
+      const copy = Buffer.from(bytes);
+      copy.writeUInt32LE(counted, start);
+      if (await isGood(copy)) good.push(counted);
+    }
+    assert.deepEqual(
+      good,
+      Array.from({ length: end - start - length - 7 }, (_, more) => 8 + length + more),
+    );
+  });
+
   it('without roots may have another certificate with the same key: who signed is not checked then', async () => {
     const { certificate } = parseSignature((await open(bytes)).signatures[0] ?? assert.fail(), 'it');
     const signature = bytes.indexOf(certificate?.raw ?? assert.fail()) + (certificate?.raw.length ?? 0) - 1;
