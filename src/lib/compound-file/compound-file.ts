@@ -59,11 +59,11 @@ export class CompoundFile {
     );
   }
 
-  /** The stream that holds all small streams, as long as its sectors. */
+  /** The stream that holds all small streams. */
   private get miniStream(): ByteSource {
     const { sectors, miniChain, miniSize } = this.layout;
     const space = { source: this.source, sectorSize: sectors.size, start: sectors.size };
-    return new ChainSource(space, miniChain, miniSize, `${this.source.name}!mini stream`);
+    return new ChainSource(space, miniChain, wholeMiniSectors(miniSize), `${this.source.name}!mini stream`);
   }
 }
 
@@ -118,6 +118,9 @@ async function readChain(sectors: Sectors, chain: SectorChain): Promise<Buffer> 
   return Buffer.concat(parts);
 }
 
+/** The size of a mini stream whose last sector is counted whole, as most writers do. */
+const wholeMiniSectors = (size: number): number => Math.ceil(size / MINI_SECTOR) * MINI_SECTOR;
+
 type MiniLayout = Pick<CompoundLayout, 'miniFat' | 'miniFatChain' | 'miniChain' | 'miniSize'>;
 
 /** The mini FAT (MS-CFB section 2.4) and the mini stream, which is the root's content. */
@@ -136,9 +139,10 @@ async function readMini(
   const miniChain = chainOf(0, miniSize, { table, directory, what: 'the mini stream' });
   if (miniChain.length * size < miniSize)
     throw fault(source, 'cfb-chain', `the mini stream of ${miniSize} bytes has ${miniChain.length} sectors`);
-  requireWithin(sectors, miniChain, miniSize, 'the mini stream');
-  const count = Math.ceil(miniSize / MINI_SECTOR);
-  const miniFat = AllocationTable.fromBytes(await readChain(sectors, miniFatChain), count, source);
+  const padded = wholeMiniSectors(miniSize);
+  requireWithin(sectors, miniChain, padded, 'the mini stream');
+  const miniFatBytes = await readChain(sectors, miniFatChain);
+  const miniFat = AllocationTable.fromBytes(miniFatBytes, padded / MINI_SECTOR, source);
   return { miniFat, miniFatChain, miniChain, miniSize };
 }
 

@@ -1,12 +1,12 @@
 import type { ByteSource } from '../bytes/byte-source.ts';
 import type { PatchedSource } from '../bytes/patched-source.ts';
 import type { CompoundFile, StorageEntry, StreamEntry } from './compound-file.ts';
-import { EditedDirectory, NO_CONTENT } from './edit/edited-directory.ts';
+import { EditedDirectory } from './edit/edited-directory.ts';
 import { EditedMiniStream } from './edit/edited-mini-stream.ts';
 import { EditedSectors } from './edit/edited-sectors.ts';
 import { FileChanges } from './edit/file-changes.ts';
 import { fault } from './faults.ts';
-import { MINI_CUTOFF } from './header.ts';
+import { MINI_CUTOFF, SECTOR } from './header.ts';
 
 /** The largest stream of version 3 (MS-CFB section 2.6.3). */
 const MAX_STREAM_V3 = 0x80000000;
@@ -76,7 +76,7 @@ async function store(
   content: ByteSource,
   { mini, sectors }: { readonly mini: EditedMiniStream; readonly sectors: EditedSectors },
 ): Promise<number> {
-  if (content.size === 0) return NO_CONTENT;
+  if (content.size === 0) return SECTOR.endOfChain;
   if (content.size >= MINI_CUTOFF) return sectors.store(content);
   return mini.store(await content.read(0, content.size));
 }

@@ -3,11 +3,7 @@ import { it } from 'node:test';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 import { sha256Hex, sha256OfSource } from '../../../src/lib/bytes/hash.ts';
 import { entriesIn, openCompoundFile, streamsIn } from '../../../src/lib/compound-file/compound-file.ts';
-import { makeCompoundFile, type MadeFile } from './make-compound-file.ts';
-
-/** Content of a length, different everywhere. */
-const bytes = (length: number, seed = 1): Buffer =>
-  Buffer.from(Array.from({ length }, (_, at) => (at * 31 + (at >> 8) * 7 + seed * 13) & 0xff));
+import { filler, makeCompoundFile, type MadeFile } from './make-compound-file.ts';
 
 const SIZES = [0, 1, 63, 64, 65, 4095, 4096, 4097, 100_000];
 
@@ -15,11 +11,11 @@ const fileWith = (options: Partial<MadeFile>): MadeFile => ({
   version: 3,
   root: {
     children: [
-      ...SIZES.map((size) => ({ name: `s${size}`, content: bytes(size, size) })),
+      ...SIZES.map((size) => ({ name: `s${size}`, content: filler(size, size) })),
       {
         name: 'Folder',
         children: [
-          { name: 'inner', content: bytes(5000) },
+          { name: 'inner', content: filler(5000) },
           { name: 'Deep', children: [] },
         ],
       },
@@ -41,8 +37,8 @@ for (const [name, options] of VARIANTS)
     const sums = new Map<string, string>();
     for (const stream of streamsIn(file.root))
       sums.set(stream.name, await sha256OfSource(file.openStream(stream)));
-    for (const size of SIZES) assert.equal(sums.get(`s${size}`), sha256Hex(bytes(size, size)));
-    assert.equal(sums.get('inner'), sha256Hex(bytes(5000)));
+    for (const size of SIZES) assert.equal(sums.get(`s${size}`), sha256Hex(filler(size, size)));
+    assert.equal(sums.get('inner'), sha256Hex(filler(5000)));
     const storages = [...entriesIn(file.root)].filter(({ kind }) => kind === 'storage');
     assert.deepEqual(storages.map((each) => each.name).sort(), ['Deep', 'Folder']);
   });
@@ -60,16 +56,26 @@ it('reads any part of a stream in scattered sectors', async () => {
     [4094, 1],
     [4095, 0],
   ] as const)
-    assert.deepEqual(await source.read(from, length), bytes(4095, 4095).subarray(from, from + length));
+    assert.deepEqual(await source.read(from, length), filler(4095, 4095).subarray(from, from + length));
   await assert.rejects(source.read(4090, 6), RangeError);
 });
 
 it('reads an allocation table that its header cannot list (DIFAT)', async () => {
-  const content = bytes(8 * 1024 * 1024);
+  const content = filler(8 * 1024 * 1024);
   const made = makeCompoundFile({ version: 3, root: { children: [{ name: 'big', content }] } });
   const file = await openCompoundFile(new BufferSource(made, 'a.msi'));
   assert.equal(file.layout.fat.difatSectors.length, 1);
   const [stream] = streamsIn(file.root);
   assert.ok(stream);
   assert.equal(await sha256OfSource(file.openStream(stream)), sha256Hex(content));
+});
+
+it('reads a small stream in the last mini sector, even if the size of the mini stream ends inside of it', async () => {
+  const made = makeCompoundFile({ version: 3, root: { children: [{ name: 'a', content: filler(100) }] } });
+  const root = (made.readUInt32LE(48) + 1) * 512;
+  made.writeUInt32LE(101, root + 120);
+  const file = await openCompoundFile(new BufferSource(made, 'a.msi'));
+  const [stream] = streamsIn(file.root);
+  assert.ok(stream);
+  assert.deepEqual(await file.openStream(stream).read(0, 100), filler(100));
 });

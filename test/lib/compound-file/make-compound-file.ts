@@ -48,6 +48,10 @@ interface Entry {
   size: number;
 }
 
+/** Content of a length, different everywhere and for each seed. */
+export const filler = (length: number, seed = 1): Buffer =>
+  Buffer.from(Array.from({ length }, (_, at) => (at * 31 + (at >> 8) * 7 + seed * 13) & 0xff));
+
 /** CLSIDs of roots, as they are stored. */
 export const ROOT_CLSID = {
   msi: '84100c0000000000c000000000000046',

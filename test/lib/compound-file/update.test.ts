@@ -4,10 +4,7 @@ import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 import { openCompoundFile, streamsIn } from '../../../src/lib/compound-file/compound-file.ts';
 import { updateCompoundFile } from '../../../src/lib/compound-file/update.ts';
 import { checkStructure } from './check-structure.ts';
-import { makeCompoundFile, type MadeFile } from './make-compound-file.ts';
-
-const bytes = (length: number, seed = 1): Buffer =>
-  Buffer.from(Array.from({ length }, (_, at) => (at * 31 + (at >> 8) * 7 + seed * 13) & 0xff));
+import { filler, makeCompoundFile, type MadeFile } from './make-compound-file.ts';
 
 interface Edit {
   readonly remove?: readonly string[];
@@ -26,29 +23,29 @@ async function edit(file: Buffer, { remove = [], write = [] }: Edit): Promise<Bu
 
 const ORIGINAL: MadeFile['root'] = {
   children: [
-    { name: 'small', content: bytes(100, 1) },
-    { name: 'large', content: bytes(9000, 2) },
-    { name: 'Folder', children: [{ name: 'inner', content: bytes(70, 3) }] },
+    { name: 'small', content: filler(100, 1) },
+    { name: 'large', content: filler(9000, 2) },
+    { name: 'Folder', children: [{ name: 'inner', content: filler(70, 3) }] },
   ],
 };
 
 const EDITS: readonly [string, Edit][] = [
-  ['adds a small stream', { write: [['new', bytes(500)]] }],
-  ['adds a large stream', { write: [['new', bytes(5000)]] }],
+  ['adds a small stream', { write: [['new', filler(500)]] }],
+  ['adds a large stream', { write: [['new', filler(5000)]] }],
   [
     'adds streams of the sizes at which their place changes',
     {
-      write: [0, 1, 64, 65, 4095, 4096, 4097].map((size) => [`s${size}`, bytes(size)] as const),
+      write: [0, 1, 64, 65, 4095, 4096, 4097].map((size) => [`s${size}`, filler(size)] as const),
     },
   ],
   ['removes a small stream', { remove: ['small'] }],
   ['removes a large stream', { remove: ['large'] }],
-  ['gives a small stream more content', { write: [['small', bytes(3000)]] }],
-  ['makes a small stream large', { write: [['small', bytes(6000)]] }],
-  ['makes a large stream small', { write: [['large', bytes(60)]] }],
-  ['gives a large stream other content', { write: [['large', bytes(9000, 9)]] }],
+  ['gives a small stream more content', { write: [['small', filler(3000)]] }],
+  ['makes a small stream large', { write: [['small', filler(6000)]] }],
+  ['makes a large stream small', { write: [['large', filler(60)]] }],
+  ['gives a large stream other content', { write: [['large', filler(9000, 9)]] }],
   ['empties a stream', { write: [['large', Buffer.alloc(0)]] }],
-  ['removes one and adds another', { remove: ['large'], write: [['another', bytes(4500)]] }],
+  ['removes one and adds another', { remove: ['large'], write: [['another', filler(4500)]] }],
 ];
 
 const FILES: readonly [string, Partial<MadeFile>][] = [
@@ -79,8 +76,8 @@ it('takes the lowest free sectors, mini sectors and entries, and leaves everythi
   });
   const edited = await edit(file, {
     write: [
-      ['a', bytes(200)],
-      ['b', bytes(9999)],
+      ['a', filler(200)],
+      ['b', filler(9999)],
     ],
   });
   const open = await openCompoundFile(new BufferSource(edited, 'a.msi'));
@@ -96,7 +93,7 @@ it('takes the lowest free sectors, mini sectors and entries, and leaves everythi
 
 it('adds sectors to the directory and to the mini FAT', async () => {
   const file = makeCompoundFile({ version: 3, root: ORIGINAL });
-  const write = Array.from({ length: 200 }, (_, at) => [`stream ${at}`, bytes(at, at)] as const);
+  const write = Array.from({ length: 200 }, (_, at) => [`stream ${at}`, filler(at, at)] as const);
   const after = checkStructure(await edit(file, { write }));
   assert.deepEqual([after.directorySectors, after.miniFatSectors > 1, after.entries], [52, true, 205]);
   for (const [name, content] of write) assert.deepEqual(after.streams.get(name), content);
@@ -118,8 +115,8 @@ it('adds to a file that has no mini stream', async () => {
   const after = checkStructure(
     await edit(file, {
       write: [
-        ['a', bytes(10)],
-        ['b', bytes(5000)],
+        ['a', filler(10)],
+        ['b', filler(5000)],
       ],
     }),
   );
@@ -144,11 +141,11 @@ it('leaves nothing of a stream that it removes, and gives its sectors at the end
 it('gives back the very file from before, if streams that were added last are removed', async () => {
   let file = makeCompoundFile({ version: 4, root: { children: [] }, freeSectors: 1 });
   for (const name of ['one', 'three', 'eleven', 'two', 'seventeen', 'x', 'y', 'thirty'])
-    file = await edit(file, { write: [[name, bytes(300, name.length)]] });
+    file = await edit(file, { write: [[name, filler(300, name.length)]] });
   const added = await edit(file, {
     write: [
-      ['MsiDigital', bytes(32)],
-      ['Digital', bytes(5000)],
+      ['MsiDigital', filler(32)],
+      ['Digital', filler(5000)],
     ],
   });
   assert.deepEqual(await edit(added, { remove: ['MsiDigital', 'Digital'] }), file);
@@ -167,7 +164,7 @@ it('keeps a sound file through many changes at random', async () => {
     const remove = names.filter(() => random(6) === 0);
     const write = Array.from({ length: random(4) }, () => {
       const name = random(2) === 0 ? (names[random(names.length)] ?? 'new') : `stream${random(1000)}`;
-      return [name, bytes(random(random(2) === 0 ? 300 : 12_000), round)] as const;
+      return [name, filler(random(random(2) === 0 ? 300 : 12_000), round)] as const;
     }).filter(([name], at, all) => all.findIndex(([other]) => other === name) === at);
     remove.forEach((name) => expected.delete(name));
     write.forEach(([name, content]) => expected.set(name, content));

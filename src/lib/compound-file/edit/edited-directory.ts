@@ -2,7 +2,7 @@ import type { ByteSource } from '../../bytes/byte-source.ts';
 import type { CompoundLayout } from '../compound-file.ts';
 import { COLOUR, ENTRY, ENTRY_SIZE, NO_ENTRY, streamEntry, TYPE, unusedEntry } from '../directory-entry.ts';
 import { fault } from '../faults.ts';
-import { FIELD, SECTOR } from '../header.ts';
+import { FIELD } from '../header.ts';
 import type { EditedSectors } from './edited-sectors.ts';
 import { SiblingTree } from './sibling-tree.ts';
 
@@ -48,11 +48,6 @@ export class EditedDirectory {
     entry.writeUInt32LE(start, ENTRY.start);
     entry.writeUInt32LE(size % 2 ** 32, ENTRY.size);
     entry.writeUInt32LE(Math.floor(size / 2 ** 32), ENTRY.size + 4);
-  }
-
-  contentOf(index: number): { readonly start: number; readonly size: number } {
-    const entry = this.entry(index);
-    return { start: entry.readUInt32LE(ENTRY.start), size: entry.readUInt32LE(ENTRY.size) };
   }
 
   setModified(index: number, time: Buffer): void {
@@ -139,6 +134,3 @@ export class EditedDirectory {
     }
   }
 }
-
-/** The start of an empty stream. */
-export const NO_CONTENT = SECTOR.endOfChain;

@@ -4,15 +4,14 @@ import { openCompoundFile } from '../../../../src/lib/compound-file/compound-fil
 import { updateCompoundFile } from '../../../../src/lib/compound-file/update.ts';
 import { encodeStreamName } from '../../../../src/engine/formats/msi/stream-names.ts';
 import {
+  filler,
   makeCompoundFile,
   ROOT_CLSID,
   type MadeFile,
   type MadeStorage,
 } from '../../../lib/compound-file/make-compound-file.ts';
 
-/** Content of a length, different everywhere. */
-export const filler = (length: number, seed = 1): Buffer =>
-  Buffer.from(Array.from({ length }, (_, at) => (at * 31 + (at >> 8) * 7 + seed * 13) & 0xff));
+export { filler };
 
 /** 2026-01-01T00:00:00Z. */
 export const ROOT_TIME = 134_117_280_000_000_000n;

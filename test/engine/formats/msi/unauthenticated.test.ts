@@ -48,7 +48,11 @@ async function unnoticed(bytes: Buffer): Promise<Range[]> {
   const file = await openCompoundFile(source(bytes));
   const places = [...unusedPlaces(file)].filter(({ part }) => part === 'slack' || part === 'free');
   const rootTime = { start: entryAt(file, 0) + 108, end: entryAt(file, 0) + 116 };
-  return [...places.map(({ at, length }) => ({ start: at, end: at + length })), rootTime];
+  // osslsigncode marks the mini sector behind the last one as the end of a chain, which is one bit.
+  const { miniFat, miniFatChain, sectors } = file.layout;
+  const mark = sectors.offset(miniFatChain.at(0)) + miniFat.sectors * 4;
+  const ranges = places.map(({ at, length }) => ({ start: at, end: at + length }));
+  return [...ranges, rootTime, { start: mark, end: mark + 1 }];
 }
 
 /** The bytes of the signature, in mini sectors; the contract of other formats flips them. */
