@@ -7,7 +7,7 @@ import { readZip } from '../../formats/packages.ts';
 import { openSignableFile, recognize } from '../../formats/recognize.ts';
 import type { SignableFile } from '../../formats/signable-file.ts';
 import type { Spool, UnpackedProgram } from '../unpacked-programs.ts';
-import { ZipContainer } from './zip-container.ts';
+import { ZipContainer } from '../../formats/zip-container.ts';
 
 /** Containers within the artifact that are opened to reach a file: an MSI in a bundle in a zip in a zip. */
 const DEEPEST = 4;

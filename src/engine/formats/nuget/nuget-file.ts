@@ -7,7 +7,9 @@ import { invalid } from '../../../lib/errors.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { OID } from '../../../lib/asn1/oids.ts';
 import { editEntries, usesZip64, type NewEntry } from '../../../lib/zip/edit-entries.ts';
-import { DEFAULT_LIMITS } from '../../../lib/zip/limits.ts';
+import { DEFAULT_LIMITS, type ArchiveLimits } from '../../../lib/zip/limits.ts';
+import type { Container } from '../container.ts';
+import { ZipContainer } from '../zip-container.ts';
 import type { ArchiveEntry } from '../../../lib/zip/local-headers.ts';
 import { readArchive, type Archive } from '../../../lib/zip/read-zip.ts';
 import { readWithoutFile } from '../../authenticode/signature-without-file.ts';
@@ -153,6 +155,12 @@ class NuGetFile implements SignableFile {
   attach(kept: Buffer): Promise<PatchedSource> {
     const entry = keptEntry(kept, this.source.name);
     return entry ? this.withEntry(entry) : this.embed(kept);
+  }
+
+  /** All files, also the manifest: none of them is a program by its name. */
+  async container(limits: ArchiveLimits): Promise<Container> {
+    const unsigned = await readArchive(this.unsigned(), limits);
+    return new ZipContainer(unsigned, null);
   }
 
   // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw

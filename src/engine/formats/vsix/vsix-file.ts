@@ -19,7 +19,9 @@ import {
   usesZip64,
   zipOf,
 } from '../../../lib/zip/edit-entries.ts';
-import { DEFAULT_LIMITS } from '../../../lib/zip/limits.ts';
+import { DEFAULT_LIMITS, type ArchiveLimits } from '../../../lib/zip/limits.ts';
+import type { Container } from '../container.ts';
+import { ZipContainer } from '../zip-container.ts';
 import type { ArchiveEntry } from '../../../lib/zip/local-headers.ts';
 import { readArchive, requireAllOpenable } from '../../../lib/zip/read-zip.ts';
 import type {
@@ -36,6 +38,7 @@ import { packageDigest, writeReference, type Reference } from './manifest.ts';
 import { DSIG, OPC_SIGNATURE, ORIGIN, ORIGIN_TYPE } from './names.ts';
 import { opcScheme } from './opc-scheme.ts';
 import { readOpcObject, readOpcSignature, timeText, writeOpcObject } from './read-signature.ts';
+import { digestedFiles } from './manifest-json.ts';
 import { requireSameParts } from './same-parts.ts';
 import {
   addedEntries,
@@ -282,6 +285,13 @@ export class VsixFile implements SignableFile {
     const archive = await readArchive(new BufferSource(kept, this.source.name), DEFAULT_LIMITS);
     const entries = await Promise.all(archive.layout.map((each) => entryToMove(archive, each)));
     return editEntries(this.content.archive, this.replaced(), entries);
+  }
+
+  /** Its files; if it is signed, those of the package without its signature. */
+  async container(limits: ArchiveLimits): Promise<Container> {
+    const source = this.content.signed ? await this.remove() : this.source;
+    const archive = await readArchive(source, limits);
+    return new ZipContainer(archive, null, await digestedFiles(this.content));
   }
 
   /** The relationships and content types are written again, so other bytes may come out than there were before. */
