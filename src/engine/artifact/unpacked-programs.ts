@@ -35,6 +35,9 @@ const WORTH_REUSING = 1024 * 1024;
 /** How much all entries in memory may take together, in bytes. */
 const MEMORY = 96 * 1024 * 1024;
 
+/** Members of containers that are larger, in bytes, are held in files: containers may be signed with little memory. */
+const LARGE_MEMBER = 16 * 1024 * 1024;
+
 /** How much of an entry in a file stays in memory too, and of all of them together, in bytes. */
 const HEAD = 4096;
 const HEADS = 16 * 1024 * 1024;
@@ -64,6 +67,13 @@ async function* ofSize(content: AsyncIterable<Buffer>, size: number, name: strin
   }
   if (left !== 0)
     throw invalid('inside-size-differs', `${name}: has not the ${size} bytes that its container states`);
+}
+
+/** How much a spool holds. */
+interface SpoolState {
+  readonly files: number;
+  readonly inMemory: number;
+  readonly inHeads: number;
 }
 
 /**
@@ -106,7 +116,7 @@ export class Spool {
   /** Holds content of `size` bytes, as a container says; throws `inside-size-differs` if there are others. */
   async keep(content: AsyncIterable<Buffer>, size: number, name: string): Promise<UnpackedProgram> {
     const counted = ofSize(content, size, name);
-    if (this.inMemory + size > MEMORY) return this.toFile(counted, name);
+    if (size > LARGE_MEMBER || this.inMemory + size > MEMORY) return this.toFile(counted, name);
     this.inMemory += size;
     const bytes = Buffer.allocUnsafeSlow(size);
     let at = 0;
@@ -149,11 +159,23 @@ export class Spool {
     return new HeadedSource(source);
   }
 
-  /** Closes and deletes every file. */
-  async close(): Promise<void> {
-    for (const { path, source } of this.files.splice(0)) {
+  /** What is held now. */
+  get state(): SpoolState {
+    return { files: this.files.length, inMemory: this.inMemory, inHeads: this.inHeads };
+  }
+
+  /** Lets go of everything that was unpacked since the spool had this state. */
+  async returnTo({ files, inMemory, inHeads }: SpoolState): Promise<void> {
+    for (const { path, source } of this.files.splice(files)) {
       await source.close();
       await removeTemporary(path);
     }
+    this.inMemory = inMemory;
+    this.inHeads = inHeads;
+  }
+
+  /** Closes and deletes every file. */
+  close(): Promise<void> {
+    return this.returnTo({ files: 0, inMemory: 0, inHeads: 0 });
   }
 }

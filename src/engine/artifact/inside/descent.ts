@@ -104,6 +104,14 @@ export class Descent {
     return this.open({ source, file: kind === 'zip' ? null : await openSignableFile(source) }, inside);
   }
 
+  /** Runs `use`, and lets go of what was unpacked meanwhile unless it returns something. One at a time. */
+  async keepingIf<T>(use: () => Promise<T | null>): Promise<T | null> {
+    const { state } = this.spool;
+    const result = await use();
+    if (result === null) await this.spool.returnTo(state);
+    return result;
+  }
+
   /** The content of a member in full. */
   unpack(content: AsyncIterable<Buffer>, size: number, name: string): Promise<UnpackedProgram> {
     return this.spool.keep(content, size, name);

@@ -156,8 +156,10 @@ export class Search {
   private async membersOf(container: Container, around: ContainerContext): Promise<FileToSign[]> {
     const members: FileToSign[] = [];
     for await (const each of container.read(() => true)) {
-      const unpacked = await this.unpack(each, around);
-      const found = unpacked && (await this.decide(unpacked));
+      const found = await this.descent.keepingIf(async () => {
+        const unpacked = await this.unpack(each, around);
+        return unpacked && this.decide(unpacked);
+      });
       if (found) members.push(found);
     }
     return members;

@@ -97,7 +97,10 @@ export class InsideVerifier implements ContentReport {
       const place = placeIn(around.inside, path);
       const meant = isMeant ? isMeantAt(isMeant, place) : null;
       try {
-        await this.member(each, place, { ...around, meant: meant === true });
+        await this.descent.keepingIf(async () => {
+          await this.member(each, place, { ...around, meant: meant === true });
+          return null;
+        });
       } catch (error) {
         if (!isInvalid(error)) throw error;
         this.unread.push({ ...place, ...reasonOf(error), suspect: meant ?? mayBeProgram(path) });
