@@ -78,14 +78,7 @@ export class CabFile implements SignableFile {
   covered(): SourceRange[] {
     const { source, area } = this;
     const { header } = this.cabinet;
-    if (header.reserve && !area)
-      throw invalid(
-        'cab-reserve',
-        `${source.name}: it has reserved areas of its own, and no signed form of it is known`,
-        {
-          hint: 'make the cabinet without reserved areas; signing adds the one that it needs',
-        },
-      );
+    this.requireKnownForm();
     const { fixed, folders } = area ? this.head : withArea(this.head);
     const inMemory = (bytes: Buffer): SourceRange => whole(new BufferSource(bytes, source.name));
     const structure1 = area?.structure1 ?? { start: 0, end: 0 };
@@ -102,6 +95,15 @@ export class CabFile implements SignableFile {
     ];
   }
 
+  private requireKnownForm(): void {
+    if (this.area || !this.cabinet.header.reserve) return;
+    throw invalid(
+      'cab-reserve',
+      `${this.source.name}: it has reserved areas of its own, and no signed form of it is known`,
+      { hint: 'make the cabinet without reserved areas; signing adds the one that it needs' },
+    );
+  }
+
   contentToSign(hash: DigestName, digest: Buffer): SignedContent {
     return buildCabContent(hash, digest, this.signatureAt);
   }
@@ -110,20 +112,22 @@ export class CabFile implements SignableFile {
     return readCabContent(content, this.signatureAt, what);
   }
 
-  embed(signature: Buffer): Promise<PatchedSource> {
+  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
+  async embed(signature: Buffer): Promise<PatchedSource> {
     const { source, area } = this;
     const { names, filesAt, size } = this.cabinet.header;
+    this.requireKnownForm();
     const content = padded(signature);
     const fields = buildSignatureArea(this.signatureAt, content.length);
     if (area) {
       const { fieldsAt, offset } = area;
       const before = { start: 0, end: fieldsAt };
       const after = { start: fieldsAt + 8, end: offset };
-      return Promise.resolve(PatchedSource.of(source, [before, fields.subarray(8, 16), after, content]));
+      return PatchedSource.of(source, [before, fields.subarray(8, 16), after, content]);
     }
     const { fixed, folders } = withArea(this.head);
     const rest = { start: filesAt, end: size };
-    return Promise.resolve(PatchedSource.of(source, [fixed, fields, names, folders, rest, content]));
+    return PatchedSource.of(source, [fixed, fields, names, folders, rest, content]);
   }
 
   async remove(): Promise<PatchedSource> {

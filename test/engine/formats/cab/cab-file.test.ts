@@ -5,6 +5,7 @@ import { proveOnlySignatureAdded } from '../../../../src/engine/authenticode/onl
 import { signProgram, type SignOptions } from '../../../../src/engine/authenticode/sign.ts';
 import { verifySignableFile } from '../../../../src/engine/authenticode/verify.ts';
 import { openCab, type CabFile } from '../../../../src/engine/formats/cab/cab-file.ts';
+import { DEFAULT_LIMITS } from '../../../../src/lib/zip/limits.ts';
 import { createTestPki, testSigningKey, type TestPki } from '../../../../src/sandbox/certificates.ts';
 import { buildCab, type CabOptions } from '../../../fixtures/cab.ts';
 import {
@@ -145,6 +146,7 @@ describe('a cabinet is not signed', () => {
     const reserve = { header: Buffer.from('mine'), folder: 2 };
     const cab = await open(buildCab({ folders: [HELLO], reserve }));
     await assert.rejects(cab.digest('sha256'), { code: 'cab-reserve' });
+    await assert.rejects(cab.embed(Buffer.from('3000', 'hex')), { code: 'cab-reserve' });
     await assert.rejects((await open(SAMPLE)).requireSameContent(cab), { code: 'cab-reserve' });
   });
 
@@ -155,6 +157,14 @@ describe('a cabinet is not signed', () => {
     await assert.rejects(signed.remove(), { code: 'cab-reserve' });
     await assert.rejects((await open(SAMPLE)).remove(), { code: 'cab-not-signed' });
   });
+});
+
+it('a signed cabinet gives the same cabinet with a new file inside as the unsigned one', async () => {
+  const replaced = async (bytes: Buffer): Promise<Buffer> => {
+    const container = (await (await open(bytes)).container(DEFAULT_LIMITS)) ?? assert.fail();
+    return bytesOf(await container.replace(new Map([['hello.txt', source(Buffer.from('Hello again'))]])));
+  };
+  assert.deepEqual(await replaced(await sign(SAMPLE)), await replaced(SAMPLE));
 });
 
 describe('nothing hides in a signed cabinet', () => {
