@@ -4,6 +4,7 @@ import type { FileFormat } from '../../src/engine/formats/signable-file.ts';
 import type { SigningKey } from '../../src/engine/keys/signing-key.ts';
 import { BufferSource } from '../../src/lib/bytes/byte-source.ts';
 import { isRefused } from '../../src/lib/errors.ts';
+import { catalogOf, catalogOfDriver } from '../engine/formats/catalog/catalogs.ts';
 import { ENCODINGS } from '../engine/formats/script/scripts.ts';
 import { buildCab } from '../fixtures/cab.ts';
 import { buildBundle, buildPackage } from '../fixtures/msix.ts';
@@ -67,6 +68,7 @@ const UNSIGNED: Readonly<Record<string, () => Input[]>> = {
     named('b.cab', cab('mszip', false)),
     named('c.cab', cab('stored', false)),
   ],
+  catalog: () => [named('a.cat', catalogOf('a', 'b')), named('b.cat', catalogOfDriver())],
   msi: compoundFiles,
   msix: () => [
     named('a.msix', buildPackage({ publisher })),

@@ -20,3 +20,15 @@ export const catalogOf = (...texts: string[]): Buffer =>
       { time: TIME },
     ),
   );
+
+/** An unsigned catalog with all that inf2cat writes: SHA-1 entries, and attributes of files and of the catalog. */
+export const catalogOfDriver = (): Buffer => {
+  const file = listed('a', {
+    kind: 'pe',
+    sha1: Buffer.alloc(20, 1),
+    attributes: [{ name: 'OSAttr', value: '2:10.0' }],
+  });
+  return buildUnsignedCatalog(
+    buildList([file], { time: TIME, attributes: [{ name: 'HWID1', value: 'root\\a' }] }),
+  );
+};
