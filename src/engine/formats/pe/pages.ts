@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import type { PageHashTable } from './image-data.ts';
@@ -50,12 +50,15 @@ export class PageHasher {
 
   /** The hash of at most 4096 bytes of the file, without the fields that no digest covers, and zeros up to a page. */
   async hash({ start, end }: ByteRange): Promise<Buffer> {
-    const hash = createHash(this.algorithm);
+    const pieces: Buffer[] = [];
     for (const range of this.file.covered) {
       const [from, to] = [Math.max(start, range.start), Math.min(end, range.end)];
-      if (from < to) hash.update(await this.read(from, to));
+      if (from < to) pieces.push(await this.read(from, to));
     }
-    return hash.update(Buffer.alloc(PAGE - (end - start))).digest();
+    if (end - start < PAGE) pieces.push(Buffer.alloc(PAGE - (end - start)));
+    const [page = Buffer.alloc(0), ...more] = pieces;
+    // A page in one piece is not copied.
+    return hash(this.algorithm, more.length === 0 ? page : Buffer.concat(pieces), 'buffer');
   }
 
   private async read(start: number, end: number): Promise<Buffer> {
