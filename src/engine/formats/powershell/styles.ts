@@ -1,6 +1,11 @@
 import { commentStyle, type BlockStyle } from '../script/block-style.ts';
 
-const options = { sign: 'SIG # ', everyLine: false, widths: [64] } as const;
+const options = {
+  sign: 'SIG # ',
+  everyLine: false,
+  widths: [64],
+  mention: /SIG # (?:Begin|End) signature block/gi,
+} as const;
 const HASH = commentStyle('# ', '', options);
 const XML = commentStyle('<!-- ', ' -->', options);
 const C = commentStyle('/* ', ' */', options);

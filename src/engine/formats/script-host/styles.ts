@@ -3,8 +3,18 @@ import { commentStyle, type BlockStyle } from '../script/block-style.ts';
 /** Windows writes 44 characters a line, jsign and osslsigncode 64. */
 const WIDTHS = [44, 64] as const;
 
-const JSCRIPT = commentStyle('// ', '', { sign: 'SIG // ', everyLine: true, widths: WIDTHS });
-const VBSCRIPT = commentStyle("'' ", '', { sign: "SIG '' ", everyLine: true, widths: WIDTHS });
+const JSCRIPT = commentStyle('// ', '', {
+  sign: 'SIG // ',
+  everyLine: true,
+  widths: WIDTHS,
+  mention: /SIG \/\/ (?:Begin|End) signature block/gi,
+});
+const VBSCRIPT = commentStyle("'' ", '', {
+  sign: "SIG '' ",
+  everyLine: true,
+  widths: WIDTHS,
+  mention: /SIG '' (?:Begin|End) signature block/gi,
+});
 
 /** An element of its own, at the end of the job. */
 const WSF: BlockStyle = {

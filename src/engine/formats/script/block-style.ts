@@ -24,7 +24,8 @@ export function commentStyle(
     sign,
     everyLine,
     widths,
-  }: { readonly sign: string; readonly everyLine: boolean; readonly widths: readonly number[] },
+    mention,
+  }: Pick<BlockStyle, 'widths' | 'mention'> & { readonly sign: string; readonly everyLine: boolean },
 ): BlockStyle {
   const begin = `${sign}Begin signature block`;
   return {
@@ -34,7 +35,7 @@ export function commentStyle(
     suffix: close,
     widths,
     followedBy: '',
-    mention: new RegExp(`${sign.replaceAll('/', '\\/')}(?:Begin|End) signature block`, 'gi'),
+    mention,
     mark: begin,
   };
 }
