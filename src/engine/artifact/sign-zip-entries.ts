@@ -94,9 +94,11 @@ export async function findInZip(
     if (found) files.push(found);
   }
   search.requireSignedInside(name);
-  const opened = search.opensZips ? new Set(toRead.map(({ path }) => path)) : new Set<string>();
-  const leftAlone = [...search.leftAlone, ...nestedZips(archive, opened)];
   const { kept, unsignedInside } = search;
+  // Packages that are signed themselves are zips too.
+  const lookedAt = search.opensZips ? toRead : [...files, ...kept].filter(({ inside }) => !inside?.length);
+  const opened = new Set(lookedAt.map(({ path }) => path));
+  const leftAlone = [...search.leftAlone, ...nestedZips(archive, opened)];
   const anyFound = files.length + kept.length + unsignedInside.length > 0;
   const anyMeant = anyFound || toRead.some((entry) => isOurs(entry, options.isOurs, name));
   if (!anyMeant && !archive.entries.some(({ path }) => mayBeProgram(path)))

@@ -10,6 +10,9 @@ import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifa
 import { shownPlace } from '../../../src/engine/artifact/inside/place.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
+import { publisherText } from '../../../src/engine/formats/msix/publisher.ts';
+import type { Certificate } from '../../../src/lib/x509/certificate.ts';
+import { buildPackage } from '../../fixtures/msix.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
 import { makeSigningSetup } from './signing-setup.ts';
 
@@ -101,6 +104,20 @@ describe('zips inside a zip', () => {
       names.map((path) => ({ path, why: 'nested-zip' })),
     );
     assert.ok((await readFile(output())).includes(inner));
+  });
+
+  it('are not packages that are signed', async () => {
+    const [{ subjectDer }] = signing.key.certificates as [Certificate];
+    const content = buildPackage({ publisher: publisherText(subjectDer, 'it') });
+    const isOurs = compilePatterns(['**/*.msix']);
+    const made = await sign(
+      [
+        { name: 'a.msix', content },
+        { name: 'b.zip', content: inner },
+      ],
+      { isOurs },
+    );
+    assert.deepEqual(made.leftAlone, [{ path: 'b.zip', why: 'nested-zip' }]);
   });
 
   it('are opened by verify, which recognises them by content', async () => {

@@ -1,5 +1,7 @@
 import { children, context, DerReader, readOctets, readOid, readTime, TAG } from '../../../lib/asn1/der.ts';
-import { invalid, type SignpipeError } from '../../../lib/errors.ts';
+import { invalid, messageOf, SignpipeError } from '../../../lib/errors.ts';
+import type { Certificate } from '../../../lib/x509/certificate.ts';
+import type { ReadSignature } from '../signature-scheme.ts';
 import { authenticode } from '../../authenticode/cms-scheme.ts';
 import type { SignedContent } from '../signable-file.ts';
 import { OID } from '../../../lib/asn1/oids.ts';
@@ -60,6 +62,16 @@ export async function requireMatchingCatalog(
     if (!known.has(tag)) throw faulty(what, `names a program that is not there: ${tag}`);
 }
 
+/** OpenSSL refuses some keys with an error of its own. */
+function requireValue(signed: ReadSignature, certificate: Certificate, what: string): void {
+  try {
+    signed.requireValue(certificate.publicKey, what);
+  } catch (error) {
+    if (error instanceof SignpipeError) throw error;
+    throw invalid('cms-signature-wrong', `${what}: cannot be checked: ${messageOf(error)}`, { cause: error });
+  }
+}
+
 /** The content of a catalog, if its signature verifies and is by the signer of the package. */
 function requireSigned(catalog: Buffer, signature: Buffer, what: string): SignedContent {
   const label = `${what}: AppxMetadata/CodeIntegrity.cat`;
@@ -67,7 +79,7 @@ function requireSigned(catalog: Buffer, signature: Buffer, what: string): Signed
   signed.requireContent(label);
   const { certificate, content } = signed;
   if (!certificate) throw faulty(what, "does not include its signer's certificate");
-  signed.requireValue(certificate.publicKey, label);
+  requireValue(signed, certificate, label);
   const signer = authenticode.read(signature, what).certificate;
   if (!signer?.subjectDer.equals(certificate.subjectDer))
     throw faulty(

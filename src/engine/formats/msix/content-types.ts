@@ -61,8 +61,17 @@ export class ContentTypes {
   covers(name: string): boolean {
     const extension = /\.([^./]+)$/.exec(name)?.[1] ?? '';
     return this.types.some(({ element, of }) =>
-      element === 'Default' ? isSamePart(of, extension) : isSamePart(decodeURI(of), `/${name}`),
+      element === 'Default' ? isSamePart(of, extension) : isSamePart(unescaped(of), `/${name}`),
     );
+  }
+}
+
+/** A part's name without escapes; as it is if they are malformed, which no entry's name is. */
+function unescaped(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
   }
 }
 

@@ -22,13 +22,17 @@ export interface BundledPackage {
   readonly size: number | null;
 }
 
+/** Roots of manifests, whose namespaces differ by the version of Windows. */
 const ROOT = {
   package: {
     element: 'Package',
     namespaces:
-      /^http:\/\/schemas\.microsoft\.com\/appx\/(?:manifest\/foundation\/windows10|2010\/manifest|2013\/manifest|manifest\/foundation\/windows8|2014\/.*manifest)/,
+      /^http:\/\/schemas\.microsoft\.com\/appx\/(?:manifest\/foundation\/windows\d+|\d{4}\/manifest)$/,
   },
-  bundle: { element: 'Bundle', namespaces: /^http:\/\/schemas\.microsoft\.com\/appx\/2013\/bundle/ },
+  bundle: {
+    element: 'Bundle',
+    namespaces: /^http:\/\/schemas\.microsoft\.com\/appx\/\d{4}\/bundle$/,
+  },
 };
 
 const faulty = (what: string, why: string): SignpipeError =>
@@ -73,7 +77,7 @@ export function readBundledPackages(manifest: Buffer, what: string): BundledPack
 }
 
 /** A whole number up to 2^53 in decimal digits; null if the attribute is not there. */
-export function numberIn(element: Element, name: string, what: string): number | null {
+function numberIn(element: Element, name: string, what: string): number | null {
   const text = element.getAttribute(name);
   if (text === null) return null;
   if (/^\d{1,15}$/.test(text)) return Number(text);

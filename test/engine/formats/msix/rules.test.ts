@@ -6,6 +6,8 @@ import { proveOnlySignatureAdded } from '../../../../src/engine/authenticode/onl
 import { signProgram, type SignOptions } from '../../../../src/engine/authenticode/sign.ts';
 import { verifySignableFile } from '../../../../src/engine/authenticode/verify.ts';
 import type { MsixFile } from '../../../../src/engine/formats/msix/msix-file.ts';
+import { msix } from '../../../../src/engine/formats/msix/format.ts';
+import { isInvalid } from '../../../../src/lib/errors.ts';
 import { openMsix } from '../../../../src/engine/formats/msix/open.ts';
 import { createTestPki, testSigningKey, type TestPki } from '../../../../src/sandbox/certificates.ts';
 import type { SigningKey } from '../../../../src/engine/keys/signing-key.ts';
@@ -80,6 +82,16 @@ describe('a package is signed', () => {
       const signed = await sign(build({ files, hash }), { hash });
       assert.deepEqual(await problemsOf(signed), []);
     }
+  });
+
+  it('with a detached signature that is read without the package', async () => {
+    for (const bytes of [build(), buildBundle([], { publisher })]) {
+      const { signature, digest } = await signProgram(await open(bytes), { key, timestamper: null });
+      const [read, ...others] = (await msix.readDetached?.(signature, 'it')) ?? [];
+      assert.deepEqual([read?.digest(), others], [{ hash: 'sha256', digest }, []]);
+    }
+    for (const wrong of [Buffer.from('3000', 'hex'), Buffer.from('3009020100020100020100', 'hex')])
+      await assert.rejects(async () => msix.readDetached?.(wrong, 'it'), isInvalid);
   });
 
   it('with the time of its timestamp in the headers, or with the given one', async () => {
@@ -206,6 +218,14 @@ describe('a package is refused before the key is used', () => {
       () => ({
         files,
         change: withContent(types, (xml) => xml.replace('Extension="png"', 'Extension="jpg"')),
+      }),
+    ],
+    [
+      'msix-manifest-differs',
+      'with a malformed escape in its content types',
+      () => ({
+        files,
+        change: withContent(types, (xml) => xml.replace('/AppxBlockMap', '/Appx%zz').replace('"xml"', '"x"')),
       }),
     ],
   ];
