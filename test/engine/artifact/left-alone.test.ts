@@ -10,7 +10,7 @@ import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifa
 import { shownPlace } from '../../../src/engine/artifact/inside/place.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
-import { publisherText } from '../../../src/engine/formats/msix/publisher.ts';
+import { windowsNameText } from '../../../src/lib/x509/windows-name.ts';
 import type { Certificate } from '../../../src/lib/x509/certificate.ts';
 import { buildPackage } from '../../fixtures/msix.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -108,7 +108,7 @@ describe('zips inside a zip', () => {
 
   it('are not packages that are signed', async () => {
     const [{ subjectDer }] = signing.key.certificates as [Certificate];
-    const content = buildPackage({ publisher: publisherText(subjectDer, 'it') });
+    const content = buildPackage({ publisher: windowsNameText(subjectDer, 'it') });
     const isOurs = compilePatterns(['**/*.msix']);
     const made = await sign(
       [

@@ -192,6 +192,17 @@ describe('a catalog that the signer of a package did not check is reported', () 
     assert.match((await problemsOf(await signWith(catalog))).join(), /^cms-signature-wrong/);
   });
 
+  it('cms-signature-wrong: whose certificate has a key that OpenSSL does not know', async () => {
+    const catalog = Buffer.from(await catalogOf(await sign(original)));
+    // id-ecPublicKey, 1.2.840.10045.2.1, in the certificate alone.
+    const key = catalog.indexOf(hex('06072a8648ce3d0201'));
+    catalog.writeUInt8(0x7f, key + 8);
+    assert.match(
+      (await problemsOf(await signWith(catalog))).join(),
+      /^cms-signature-wrong.*cannot be checked/,
+    );
+  });
+
   it('but a package without one is intact: other tools make none', async () => {
     const signed = await signWith(null);
     assert.deepEqual(await problemsOf(signed), []);
