@@ -9,7 +9,7 @@ import { normalPath, shown, whyUnsafe } from '../../../lib/zip/entry-paths.ts';
 import { limitHint, type ArchiveLimits } from '../../../lib/zip/limits.ts';
 import type { Member } from '../container.ts';
 import type { PackageFile, PackageFiles } from './package-files.ts';
-import { decodeStreamName } from './stream-names.ts';
+import { decodeStreamName, isTableName } from './stream-names.ts';
 
 /** Where the content of a member is. */
 type MemberPlace =
@@ -80,6 +80,7 @@ class MemberFinder {
   ) {}
 
   async addStream({ entry, storages }: PlacedStream): Promise<void> {
+    if (isTableName(entry.name)) return;
     const source = this.file.openStream(entry);
     const head = await source.read(0, Math.min(source.size, FIXED_HEADER));
     const name = decodeStreamName(entry.name);

@@ -9,6 +9,9 @@ const PAIRS = 0x3800;
 const SINGLES = 0x4800;
 const TABLE = 0x4840;
 
+/** Whether a stream of this stored name is a table. */
+export const isTableName = (name: string): boolean => name.charCodeAt(0) === TABLE;
+
 /** The readable name of a stream; a table's begins with `!`. Names that are not packed stay as they are. */
 export function decodeStreamName(name: string): string {
   let decoded = '';

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import type { Container } from '../../../../src/engine/formats/container.ts';
 import { openMsi } from '../../../../src/engine/formats/msi/msi-file.ts';
+import { encodeStreamName } from '../../../../src/engine/formats/msi/stream-names.ts';
 import { DEFAULT_LIMITS } from '../../../../src/lib/zip/limits.ts';
 import { buildCab, cabOf } from '../../../fixtures/cab.ts';
 import { buildPe, filler } from '../../../fixtures/pe.ts';
@@ -175,6 +176,7 @@ const everywhere = (options: Parameters<typeof makeDatabase>[1] = {}): Buffer =>
     stream('Binary.run', EXE),
     stream('Binary.text', Buffer.from('not a program')),
     stream('Icon.one.exe', EXE),
+    { name: encodeStreamName('Other', { table: true }), content: EXE },
     {
       name: 'sub',
       children: [stream('inner.cab', cabOf('inner.exe', Buffer.from('in'))), stream('Binary.sub', EXE)],
@@ -187,7 +189,7 @@ describe('the files in a package', () => {
     await assert.rejects(open(broken), { code: 'cab-corrupt', message: /^setup\.msi!\/one\.cab: / });
   });
 
-  it('are found wherever they are; icons and other streams are none', async () => {
+  it('are found wherever they are; icons, tables and other streams are none', async () => {
     for (const options of [{}, { width: 3 as const }, { codePage: 65_001 }]) {
       const { members } = await open(everywhere(options));
       const kinds = members.map(({ path, fixed = '' }) => `${path}: ${fixed}`).sort();
