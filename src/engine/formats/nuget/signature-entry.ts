@@ -1,6 +1,6 @@
 import { invalid } from '../../../lib/errors.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
-import { dosTimeOf, timeOfDos } from '../../../lib/zip/edit-entries.ts';
+import { dosTimeOf, timeOfDos, type DosTime } from '../../../lib/zip/edit-entries.ts';
 import { CENTRAL, METHOD } from '../../../lib/zip/header-fields.ts';
 import type { ArchiveEntry } from '../../../lib/zip/local-headers.ts';
 import type { Archive } from '../../../lib/zip/read-zip.ts';
@@ -32,7 +32,8 @@ function faultOf({ path, method, flags, size, descriptor }: ArchiveEntry): strin
 const ATTRIBUTES: ReadonlySet<number> = new Set([0, 0o100644 * 0x10000, 0o644 * 0x10000]);
 /** MS-DOS and Unix (APPNOTE 4.4.2). */
 const HOSTS: ReadonlySet<number> = new Set([0, 3]);
-const VERSIONS: ReadonlySet<number> = new Set([10, 20]);
+/** Of the format, as signers state them; 45 is jsign's. */
+const VERSIONS: ReadonlySet<number> = new Set([10, 20, 45]);
 
 /**
  * The headers of the signature's entry are the only bytes of a package that its digest leaves out, besides the signature.
@@ -49,7 +50,7 @@ export function entryFindings({ local, central }: ArchiveEntry): Finding[] {
     central.readUInt32LE(34) === 0 &&
     ATTRIBUTES.has(central.readUInt32LE(38));
   if (plain) return [];
-  const message = `the headers of ${SIGNATURE_NAME} hold what no NuGet client writes`;
+  const message = `the headers of ${SIGNATURE_NAME} hold what no signer of packages writes`;
   return [{ code: 'nuget-entry-headers', message }];
 }
 
@@ -57,13 +58,18 @@ export function entryFindings({ local, central }: ArchiveEntry): Finding[] {
 const WEST = -12.5 * 3_600_000;
 const EAST = 14.5 * 3_600_000;
 
+/** The first time that a zip can hold, which jsign writes instead of one: 1980-01-01. */
+const NO_TIME: DosTime = { time: 0, date: 0x21 };
+
 /** Finds an entry's time that is not the time of signing in any time zone. */
 export function timeFindings(
   entry: ArchiveEntry,
   { name }: ByteSource,
   signingTime: Date | undefined,
 ): Finding[] {
-  const at = timeOfDos(dosTimeOf(entry));
+  const { time, date } = dosTimeOf(entry);
+  if (time === NO_TIME.time && date === NO_TIME.date) return [];
+  const at = timeOfDos({ time, date });
   const ahead = at && signingTime ? at.getTime() - signingTime.getTime() : 0;
   if (at && ahead >= WEST && ahead <= EAST) return [];
   const message = `${name}: the time of ${SIGNATURE_NAME}, which no signature covers, is not that of signing`;

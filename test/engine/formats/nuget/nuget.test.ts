@@ -137,6 +137,14 @@ describe('a NuGet package', () => {
     );
   });
 
+  it('may have an entry as jsign writes it, without a time', async () => {
+    const other = Buffer.from(signed);
+    const [local, central] = [signed.indexOf('.signature') - 30, signed.lastIndexOf('.signature') - 46];
+    for (const place of [local + 10, central + 12]) other.writeUInt32LE(0x00210000, place);
+    other.writeUInt16LE(45, central + 4);
+    assert.equal((await verify(other)).status, 'ok');
+  });
+
   it('is proven against the package that it was made of, and names the entry that differs', async () => {
     await proveOnlySignatureAdded(await open(buildNuget()), await open(signed));
     await assert.rejects(

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, sign as cryptoSign } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { proveOnlySignatureAdded } from '../../../../src/engine/authenticode/only-signature-added.ts';
 import { readDetached } from '../../../../src/engine/formats/vsix/signature-parts.ts';
-import { createTestPki, testSigningKey, type TestPki } from '../../../../src/sandbox/certificates.ts';
+import { canonicalXml } from '../../../../src/lib/xml/canonical-xml.ts';
+import { childElements, parseXml } from '../../../../src/lib/xml/parse-xml.ts';
+import { createTestPki, type TestPki } from '../../../../src/sandbox/certificates.ts';
 import { buildVsix, vsixEntries } from '../../../fixtures/vsix.ts';
 import { extra, forge } from '../../../lib/zip/zips.ts';
 import { bytesOf, inFolder, must, OpensslTimestamper } from '../../authenticode/tools.ts';
@@ -141,12 +143,87 @@ describe('a signed extension of Visual Studio', () => {
   });
 
   it('is verified if it has the layout of OpenVsixSignTool', async () => {
-    // .psdor, no transformations: the relationships are signed as bytes, without a name and key in KeyInfo.
-    const key = testSigningKey(pki.codeSigning);
-    const other = await sign(pki, buildVsix(), { key });
-    const unnamed = await edited(other, '.psdsxs', (text) => text.replace(/<KeyName>.*<\/KeyValue>/, ''));
-    assert.deepEqual(await faultsOf(unnamed, pki), []);
+    const other = openVsixLayout();
+    assert.deepEqual(await faultsOf(other, pki), []);
+    const file = await open(other);
+    const [signature = assert.fail()] = file.signatures;
+    assert.deepEqual(
+      await bytesOf(
+        await (await open(await bytesOf(await file.remove()))).attach(await file.detached(signature)),
+      ),
+      other,
+    );
+    const broken = await edited(other, '_rels/.rels', (text) => text.replace('?>', '?> '));
+    assert.deepEqual(await faultsOf(broken, pki), ['vsix-part-differs']);
   });
+
+  /** `.psdor`, relationships signed as bytes, a transformation in SignedInfo, a time without target, no name of the key. */
+  function openVsixLayout(): Buffer {
+    const opc = 'http://schemas.openxmlformats.org/package/2006';
+    const relationships = (...all: [type: string, target: string][]): string =>
+      `<?xml version="1.0" encoding="utf-8"?><Relationships xmlns="${opc}/relationships">${all.map(([type, target], at) => `<Relationship Target="${target}" Id="R${at}" Type="${type}" />`).join('')}</Relationships>`;
+    const rels = 'application/vnd.openxmlformats-package.relationships+xml';
+    const origin = 'package/services/digital-signature/origin.psdor';
+    const name = 'package/services/digital-signature/xml-signature/ABCDEF.psdsxs';
+    const kinds = {
+      origin: `${opc}/relationships/digital-signature/origin`,
+      one: `${opc}/relationships/digital-signature/signature`,
+    };
+    const parts: [path: string, type: string, content: string][] = [
+      ['extension.vsixmanifest', 'text/xml', '<PackageManifest />'],
+      ['readme.txt', 'text/plain', 'one'],
+      [
+        '_rels/.rels',
+        rels,
+        relationships(['manifest', '/extension.vsixmanifest'], [kinds.origin, `/${origin}`]),
+      ],
+      [origin, 'application/vnd.openxmlformats-package.digital-signature-origin', ''],
+      [
+        'package/services/digital-signature/_rels/origin.psdor.rels',
+        rels,
+        relationships([kinds.one, `/${name}`]),
+      ],
+    ];
+    const digest = (content: string): string =>
+      `<DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256" /><DigestValue>${createHash('sha256').update(content).digest('base64')}</DigestValue>`;
+    const list = parts.map(
+      ([path, type, content]) =>
+        `<Reference URI="/${path}?ContentType=${type}">${digest(content)}</Reference>`,
+    );
+    const object = `<Object Id="idPackageObject"><Manifest>${list.join('')}</Manifest><SignatureProperties><SignatureProperty Id="idSignatureTime" Target=""><SignatureTime xmlns="${opc}/digital-signature"><Format>YYYY-MM-DDThh:mm:ss.sTZD</Format><Value>2026-05-14T08:50:34.9-04:00</Value></SignatureTime></SignatureProperty></SignatureProperties></Object>`;
+    const dsig = 'http://www.w3.org/2000/09/xmldsig#';
+    const canonical = (element: string): string => {
+      const root = parseXml(
+        Buffer.from(`<Signature xmlns="${dsig}">${element}</Signature>`),
+        'it',
+      ).documentElement;
+      return canonicalXml(childElements(root ?? assert.fail())[0] ?? assert.fail());
+    };
+    const c14n = 'http://www.w3.org/TR/2001/REC-xml-c14n-20010315';
+    const info = `<SignedInfo><CanonicalizationMethod Algorithm="${c14n}" /><SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256" /><Reference URI="#idPackageObject" Type="${dsig}Object"><Transforms><Transform Algorithm="${c14n}" /></Transforms>${digest(canonical(object))}</Reference></SignedInfo>`;
+    const { key, certificate } = pki.codeSigning;
+    const value = cryptoSign('sha256', Buffer.from(canonical(info)), key).toString('base64');
+    const document = `\uFEFF<?xml version="1.0" encoding="utf-8"?><Signature xmlns="${dsig}">${info}<SignatureValue>${value}</SignatureValue><KeyInfo><X509Data><X509Certificate>${certificate.raw.toString('base64')}</X509Certificate></X509Data></KeyInfo>${object}</Signature>`;
+    const types: [extension: string, type: string][] = [
+      ['vsixmanifest', 'text/xml'],
+      ['txt', 'text/plain'],
+      ['rels', rels],
+      ['psdor', 'application/vnd.openxmlformats-package.digital-signature-origin'],
+      ['psdsxs', 'application/vnd.openxmlformats-package.digital-signature-xmlsignature+xml'],
+    ];
+    const defaults = types.map(
+      ([extension, type]) => `<Default Extension="${extension}" ContentType="${type}" />`,
+    );
+    const contents = [
+      ...parts.map(([path, , content]) => [path, content]),
+      [name, document],
+      [
+        '[Content_Types].xml',
+        `<?xml version="1.0" encoding="utf-8"?><Types xmlns="${opc}/content-types">${defaults.join('')}</Types>`,
+      ],
+    ] as [string, string][];
+    return pack(new Map(contents.map(([path, content]) => [path, Buffer.from(content)])));
+  }
 });
 
 describe('extensions that are refused, or bad', () => {
