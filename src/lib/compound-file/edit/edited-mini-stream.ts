@@ -11,7 +11,6 @@ export class EditedMiniStream {
   private readonly chain: number[];
   /** New bytes from the beginning of a mini sector on, by its number; what follows them stays, as ole32 leaves it. */
   private readonly written = new Map<number, Buffer>();
-
   private hasFreed = false;
 
   constructor(

@@ -199,6 +199,14 @@ describe('signing a package', () => {
     assert.deepEqual(await bytesOf(await file.embed(file.signatures[0] ?? assert.fail())), signed);
   });
 
+  it('knows the unsigned file again, if its root had no time or the same one', async () => {
+    const original = await buildMsi({ unusedEntries: 7 }, packageRoot({ modified: 0n }));
+    const signed = await sign(original, { containerTime: new Date('2026-02-03T04:05:06Z') });
+    const forms = await (await open(signed)).unsignedForms(original.length);
+    assert.ok((await Promise.all(forms.map(bytesOf))).some((form) => form.equals(original)));
+    assert.deepEqual(await (await open(signed)).unsignedForms(original.length + 1), []);
+  });
+
   it('adds the metadata digest when it replaces a signature that had none; appended, it keeps without', async () => {
     const bytes = (await theirs(makeMsi(), [])).signed;
     assert.deepEqual(await problemsOf(bytes), []);
