@@ -11,6 +11,8 @@ export interface Member {
   readonly size: number;
   /** Why its content cannot be replaced, to complete "NAME: …" (`is compressed with LZX`); left out if it can be. */
   readonly fixed?: string;
+  /** Its content lies in another file, in whole or in part: it is only named here, and cannot be read. */
+  readonly elsewhere?: true;
 }
 
 /** A member that is being read. */

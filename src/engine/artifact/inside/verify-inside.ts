@@ -103,7 +103,9 @@ export class InsideVerifier implements ContentReport {
         });
       } catch (error) {
         if (!isInvalid(error)) throw error;
-        this.unread.push({ ...place, ...reasonOf(error), suspect: meant ?? mayBeProgram(path) });
+        // What lies in another file is not part of this one.
+        const suspect = each.member.elsewhere !== true && (meant ?? mayBeProgram(path));
+        this.unread.push({ ...place, ...reasonOf(error), suspect });
       }
     }
   }

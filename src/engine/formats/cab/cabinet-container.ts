@@ -67,6 +67,7 @@ function memberOf(cabinet: Cabinet, entry: CabinetMember, fixed: string | null):
     size: entry.size,
     ...(otherPaths.length === 0 ? {} : { otherPaths }),
     ...(reason === null ? {} : { fixed: reason }),
+    ...(entry.continued ? { elsewhere: true } : {}),
   };
 }
 

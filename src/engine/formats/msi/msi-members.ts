@@ -135,7 +135,8 @@ class MemberFinder {
           : file.cabinet.startsWith('#')
             ? `is missing in the cabinet ${shown(file.cabinet)}`
             : `is in the cabinet ${shown(file.cabinet)} beside the package`;
-      this.add({ member: { path: pathOf(file), size: 0, fixed }, place: { kind: 'elsewhere' }, file });
+      const member = { path: pathOf(file), size: 0, fixed, elsewhere: true } as const;
+      this.add({ member, place: { kind: 'elsewhere' }, file });
     }
   }
 

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { compilePatterns } from '../../../../src/engine/artifact/globs.ts';
 import { shownPlace } from '../../../../src/engine/artifact/inside/place.ts';
 import { signFile } from '../../../../src/engine/artifact/sign-file.ts';
+import { verifyFile } from '../../../../src/engine/artifact/verify-file.ts';
 import type { SignArtifactOptions } from '../../../../src/engine/artifact/signed-artifact.ts';
 import { verifySignableFile } from '../../../../src/engine/authenticode/verify.ts';
 import { openSignableFile } from '../../../../src/engine/formats/recognize.ts';
@@ -69,6 +70,23 @@ async function statuses(name: string, bytes: Buffer): Promise<Record<string, str
   }
   return found;
 }
+
+describe('what lies in another file', () => {
+  it('is named when verified, and no reason to refuse this one; it cannot be signed inside', async () => {
+    const tables = makeDatabase({
+      File: fileTable([['Main', 'c', 'main.exe', 3, null, 1]]),
+      Media: mediaTable([[1, 1, 'outer.cab']]),
+    });
+    await writeFile(at('outer.msi'), makePackage(tables));
+    await signFile(at('outer.msi'), at('signed-outer.msi'), { ...setup, inside: 'report' });
+    const report = await verifyFile(at('signed-outer.msi'), { limits: LIMITS, scratch: folder });
+    assert.deepEqual(
+      report.unread.map(({ path, code, suspect }) => [path, code, suspect]),
+      [['Main/main.exe', 'msi-file-elsewhere', false]],
+    );
+    await assert.rejects(signFile(at('outer.msi'), at('never.msi'), setup), { code: 'msi-file-elsewhere' });
+  });
+});
 
 describe('programs inside are signed first', () => {
   it('in a cabinet, and once more from the same original with the same bytes', async () => {
