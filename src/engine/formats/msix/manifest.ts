@@ -1,7 +1,7 @@
+import { createHash } from 'node:crypto';
 import type { Element } from '@xmldom/xmldom';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 import { childElements, parseXml } from '../../../lib/xml/parse-xml.ts';
-import { publisherId } from './publisher.ts';
 
 /** Who a package is, by its manifest. */
 export interface Identity {
@@ -82,6 +82,21 @@ function numberIn(element: Element, name: string, what: string): number | null {
   if (text === null) return null;
   if (/^\d{1,15}$/.test(text)) return Number(text);
   throw faulty(what, `has ${name}="${text.slice(0, 40)}", which is no number`);
+}
+
+/** Digits of Crockford's base 32. */
+const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/**
+ * The 13 characters that stand for the publisher in the full name of a package: the first 64 bits of the SHA-256 of its
+ * text in UTF-16, in base 32, padded with one zero bit.
+ */
+export function publisherId(publisher: string): string {
+  const hash = createHash('sha256').update(publisher, 'utf16le').digest();
+  const bits = hash.readBigUInt64BE(0) << 1n;
+  return Array.from({ length: 13 }, (_, at) => DIGITS[Number((bits >> BigInt(5 * (12 - at))) & 31n)]).join(
+    '',
+  );
 }
 
 /** What Windows calls this version of a package. */

@@ -116,6 +116,7 @@ function partsOf(archive: Archive): MsixPackage {
   if (bundle && find(PART.manifest))
     throw faulty(source, 'it has the manifests of a package and of a bundle');
   const [catalog, signature] = [find(PART.catalog), find(PART.signature)];
+  if (catalog && !signature) throw faulty(source, 'it has a catalog of its programs, but no signature');
   const added = [contentTypes, ...(signature && catalog ? [catalog] : []), ...(signature ? [signature] : [])];
   const first = entries.length - added.length;
   if (added.some((entry, at) => entries[first + at] !== entry))

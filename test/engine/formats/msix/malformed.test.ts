@@ -82,9 +82,24 @@ describe('a malformed package is refused by name', () => {
       () => changed((entries) => [...entries, entry('b.txt')]),
     ],
     [
-      'msix-content-types-not-last',
-      'with a catalog but no signature behind them',
+      'msix-layout',
+      'with a catalog but no signature',
+      () => changed((entries) => [entry('AppxMetadata/CodeIntegrity.cat'), ...entries]),
+    ],
+    [
+      'msix-layout',
+      'with a catalog but no signature behind its content types',
       () => changed((entries) => [...entries, entry('AppxMetadata/CodeIntegrity.cat')]),
+    ],
+    [
+      'msix-content-types-not-last',
+      'with its catalog before its content types',
+      () =>
+        changed((entries) => [
+          entry('AppxMetadata/CodeIntegrity.cat'),
+          ...entries,
+          entry('AppxSignature.p7x', 'PKCX!'),
+        ]),
     ],
     [
       'msix-content-types-not-last',

@@ -2,10 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { oid, seq, set, utf8 } from '../../../../src/lib/asn1/encode-der.ts';
-import { packageFullName } from '../../../../src/engine/formats/msix/manifest.ts';
-import { publisherId } from '../../../../src/engine/formats/msix/publisher.ts';
+import { packageFullName, publisherId, readIdentity } from '../../../../src/engine/formats/msix/manifest.ts';
 import { windowsNameText } from '../../../../src/lib/x509/windows-name.ts';
-import { readIdentity } from '../../../../src/engine/formats/msix/manifest.ts';
 import { manifestBy } from '../../../fixtures/msix.ts';
 
 const C = '2.5.4.6';
