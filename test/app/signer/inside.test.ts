@@ -96,6 +96,18 @@ describe('a channel with signing.inside: sign', () => {
     assert.match(await world.git('show', 'signed:policy.json'), /"inside": "sign"/);
   });
 
+  it('inside-ambiguous: the same container twice, with something ours in one of them only', async () => {
+    await world.reconfigure((text) =>
+      text.replace("files: ['**/*.exe', '**/*.cab']", "files: ['a.cab!/*', '*.cab']"),
+    );
+    const cab = cabOf('a.exe', program(50));
+    await writeFile(world.at('twice.zip'), zipOf({ 'a.cab': cab, 'b.cab': cab }));
+    await world.submit([world.at('twice.zip')]);
+    await world.poll();
+    const { outcome, reason } = await world.receipt();
+    assert.deepEqual([outcome, reason?.code], ['rejected', 'inside-ambiguous']);
+  });
+
   it('audit finds nothing wrong with all that', async () => {
     const audit = await signpipe([
       ...['audit', '--repo', world.control],

@@ -410,10 +410,30 @@ describe('signpipe verify', () => {
     const ended = await verified('odd.zip', '--quiet');
     assert.equal(ended.status, 0, ended.stdout);
     assert.match(ended.stdout, /not examined: odd\.zip: entry "data\.bin" is compressed by method 12/);
-    assert.match((await verified('odd.zip')).stdout, /not examined: inner\.zip is a zip/);
+    assert.match((await verified('odd.zip')).stdout, /^ {2}inner\.zip!\/tool\.exe: /m);
     const meant = await verified('odd.zip', '--quiet', '--files', '**/*.exe', '--files', '*.bin');
     assert.equal(meant.status, 3);
     assert.match(meant.stdout, /FAILED: .*"data\.bin".* \[zip-method-unsupported\]/);
+  });
+
+  it('--inside: what sign did inside of a zip in a zip, and what verify finds there', async () => {
+    await run('zip', ['-q', 'inside.zip', 'tool.exe'], { cwd: folder });
+    await run('zip', ['-q', 'outside.zip', 'inside.zip', 'tool.exe'], { cwd: folder });
+    const refused = await signed('outside.zip', '--inside', 'require-signed');
+    assertRefused(refused, 3, 'inside-unsigned');
+    assert.match(refused.stderr, /set --inside to sign/);
+    const ended = await signed('outside.zip', '--inside', 'sign');
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stdout, /signed 1 of 2 files, and 1 inside[^]*inside\.zip!\/tool\.exe/);
+    const proved = await verified(
+      'outside.signed.zip',
+      '--original',
+      'outside.zip',
+      '--files',
+      'inside.zip!/**',
+    );
+    assert.equal(proved.status, 0, proved.stdout);
+    assert.match(proved.stdout, /proved: it is outside\.zip plus 2 signatures/);
   });
 
   it('says why something is not good, also with --quiet', async () => {
