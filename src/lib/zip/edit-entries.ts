@@ -208,9 +208,7 @@ export function editEntries(
     throw invalid('zip-entry-too-large', `${source.name}: it would need the zip64 format`);
   return PatchedSource.of(source, [
     ...kept,
-    ...data,
-    ...directory,
-    endOf(archive, directory.length, at, size),
+    Buffer.concat([...data, ...directory, endOf(archive, directory.length, at, size)]),
   ]);
 }
 

@@ -43,6 +43,10 @@ export const entryOf = (signature: Buffer, entry: ArchiveEntry): NewEntry => ({
  */
 export function keptOf(entry: NewEntry, at: Date): Buffer {
   if (isSame({ ...PLAIN, ...dosTime(at) }, { ...PLAIN, ...entry.form, ...entry.at })) return entry.content;
+  return writtenEntry(entry);
+}
+
+function writtenEntry(entry: NewEntry): Buffer {
   const [local, central] = entryHeaders(entry, 0);
   return Buffer.concat([local, entry.content, central]);
 }
@@ -54,5 +58,8 @@ export function keptEntry(kept: Buffer, what: string): NewEntry | null {
   if (kept.length <= LOCAL_LENGTH + CENTRAL_LENGTH || central.readUInt32LE(0) !== CENTRAL_SIGNATURE)
     throw invalid('nuget-signature-entry', `${what}: what was kept of the signature is cut off`);
   const entry = { local: kept.subarray(0, LOCAL_LENGTH), central };
-  return { name: SIGNATURE_NAME, content: signature, at: dosTimeOf(entry), form: formOf(entry) };
+  const read = { name: SIGNATURE_NAME, content: signature, at: dosTimeOf(entry), form: formOf(entry) };
+  if (!writtenEntry(read).equals(kept))
+    throw invalid('nuget-signature-entry', `${what}: what was kept of the signature holds other headers`);
+  return read;
 }

@@ -11,14 +11,15 @@ import {
 import { RELATIONSHIPS_TYPE, relationshipsOf, writeRelationships } from '../../../lib/opc/relationships.ts';
 import { dosTimeOf, type DosTime, type NewEntry } from '../../../lib/zip/edit-entries.ts';
 import { DEFAULT_LIMITS } from '../../../lib/zip/limits.ts';
-import { readArchive } from '../../../lib/zip/read-zip.ts';
+import type { ArchiveEntry } from '../../../lib/zip/local-headers.ts';
+import { readArchive, type Archive } from '../../../lib/zip/read-zip.ts';
 import { readWithoutFile } from '../../authenticode/signature-without-file.ts';
 import type { SignatureWithoutFile } from '../signable-file.ts';
 import { respelled, unusedTypes } from './entry-findings.ts';
 import { ORIGIN, ORIGIN_TYPE, SIGNATURE, SIGNATURE_TYPE } from './names.ts';
 import { opcScheme } from './opc-scheme.ts';
 import { readContent } from './signed-content.ts';
-import { ROOT_RELATIONSHIPS, type VsixPackage } from './vsix-package.ts';
+import { readXml, ROOT_RELATIONSHIPS, type VsixPackage } from './vsix-package.ts';
 
 /** What distinguishes one run of signing from another, and is no time. */
 export interface SignatureNames {
@@ -125,13 +126,34 @@ export function addedEntries(
   ];
 }
 
-/** Reads the signature among the parts that were kept (a zip of them), without the package. */
-export async function readDetached(kept: Buffer, what: string): Promise<SignatureWithoutFile[]> {
+/** Opens the parts that were kept, a zip; throws `vsix-signature-parts` unless they are the five that signing writes. */
+export async function readKept(
+  kept: Buffer,
+  what: string,
+): Promise<{ archive: Archive; signature: ArchiveEntry }> {
   const archive = await readArchive(new BufferSource(kept, what), DEFAULT_LIMITS);
-  const [entry, another] = archive.entries.filter(({ path }) => path.endsWith('.psdsxs'));
-  if (!entry || another || archive.entries.length !== 5)
-    throw invalid('vsix-signature-parts', `${what}: it does not hold the five parts of a signature`);
-  const document = await archive.read(entry);
+  const named = (pattern: RegExp): ArchiveEntry[] => archive.entries.filter(({ path }) => pattern.test(path));
+  const [root] = named(/^_rels\/\.rels$/);
+  const [types] = named(/^\[Content_Types\]\.xml$/);
+  const [signature, another] = named(/\.psdsxs$/i);
+  const [list, origin] = [named(/.\/_rels\/[^/]+\.rels$/), named(/\.psds?or$/i)];
+  if (
+    signature &&
+    root &&
+    types &&
+    !another &&
+    list.length === 1 &&
+    origin.length === 1 &&
+    archive.entries.length === 5
+  )
+    return { archive, signature };
+  throw invalid('vsix-signature-parts', `${what}: it does not hold the five parts of a signature`);
+}
+
+/** Reads the signature among the parts that were kept, without the package. */
+export async function readDetached(kept: Buffer, what: string): Promise<SignatureWithoutFile[]> {
+  const { archive, signature } = await readKept(kept, what);
+  const document = await readXml(archive, signature);
   return readWithoutFile(document, what, {
     scheme: opcScheme,
     readContent: (content) => readContent(content, what),

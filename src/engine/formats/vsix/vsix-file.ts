@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
-import { BufferSource, type ByteSource } from '../../../lib/bytes/byte-source.ts';
+import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { whole } from '../../../lib/bytes/concatenated-source.ts';
 import { firstDifference } from '../../../lib/bytes/hash-and-compare.ts';
 import type { PatchedSource } from '../../../lib/bytes/patched-source.ts';
@@ -45,6 +45,7 @@ import {
   addedParts,
   deflated,
   namesFor,
+  readKept,
   type AddedParts,
   type SignatureNames,
 } from './signature-parts.ts';
@@ -282,7 +283,7 @@ export class VsixFile implements SignableFile {
   }
 
   async attach(kept: Buffer): Promise<PatchedSource> {
-    const archive = await readArchive(new BufferSource(kept, this.source.name), DEFAULT_LIMITS);
+    const { archive } = await readKept(kept, `${this.source.name}: signature`);
     const entries = await Promise.all(archive.layout.map((each) => entryToMove(archive, each)));
     return editEntries(this.content.archive, this.replaced(), entries);
   }

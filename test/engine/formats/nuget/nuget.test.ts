@@ -131,6 +131,11 @@ describe('a NuGet package', () => {
     assert.equal((await verify(other)).status, 'ok');
     const kept = await (await open(other)).detached?.(cms);
     assert.equal(kept?.readUInt32LE(0), 0x04034b50);
+    const changed = Buffer.from(kept);
+    changed.writeUInt32LE(7, 14);
+    await assert.rejects(async () => (await open(buildNuget())).attach?.(changed), {
+      code: 'nuget-signature-entry',
+    });
     assert.deepEqual(
       await bytesOf((await (await open(buildNuget())).attach?.(kept)) ?? assert.fail()),
       other,

@@ -125,6 +125,9 @@ describe('a signed extension of Visual Studio', () => {
     const [read = assert.fail()] = await readDetached(detached, 'it');
     assert.deepEqual(read.digest().digest, await file.digest('sha256'));
     assert.equal(read.signature.signingTime?.getTime(), SIGNED_AT.getTime());
+    const more = pack((await contentsOf(detached)).set('more.exe', Buffer.from('x')));
+    await assert.rejects(readDetached(more, 'it'), { code: 'vsix-signature-parts' });
+    await assert.rejects((await open(buildVsix())).attach(more), { code: 'vsix-signature-parts' });
   });
 
   it('loses content types that no part has: they would not be covered', async () => {
