@@ -35,8 +35,10 @@ const LIMITS: ArchiveLimits = { ...DEFAULT_LIMITS, ratio: 1100 };
 /** More than this, in bytes, is unpacked only from a package of at least a 200th of it. */
 const HARMLESS = 1024 * 1024 * 1024;
 
-/** Largest manifests, content types and signatures, in bytes. */
+/** Largest manifests, block maps, content types and catalogs, in bytes. */
 const LARGEST_PART = 16 * 1024 * 1024;
+/** Largest signature, in bytes: it is compressed in several ways, to compare. */
+const LARGEST_SIGNATURE = 1024 * 1024;
 
 /** Flags that MakeAppx sets: a data descriptor, and the compression effort. */
 const KNOWN_FLAGS = FLAG.descriptor | FLAG.utf8 | 0b110;
@@ -123,7 +125,8 @@ function partsOf(archive: Archive): MsixPackage {
     throw invalid('msix-content-types-not-last', `${source.name}: its content types are not the last entry`, {
       hint: 'pack it again: only a signature and a catalog of its programs, which signing adds, may follow them',
     });
-  for (const entry of [manifest, blockMap, ...added]) requireSmall(source, entry);
+  for (const entry of [manifest, blockMap, ...added])
+    requireSmall(source, entry, entry === signature ? LARGEST_SIGNATURE : LARGEST_PART);
   const payload = named.slice(0, first).filter(({ entry }) => entry !== blockMap);
   const kind = bundle ? 'bundle' : 'package';
   return {
@@ -162,7 +165,6 @@ function required(entry: ArchiveEntry | null, part: string, source: ByteSource):
   });
 }
 
-function requireSmall(source: ByteSource, { path, size }: ArchiveEntry): void {
-  if (size > LARGEST_PART)
-    throw invalid('msix-part-too-large', `${source.name}: ${shown(path)} has ${size} bytes`);
+function requireSmall(source: ByteSource, { path, size }: ArchiveEntry, most: number): void {
+  if (size > most) throw invalid('msix-part-too-large', `${source.name}: ${shown(path)} has ${size} bytes`);
 }

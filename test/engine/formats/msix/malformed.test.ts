@@ -129,7 +129,7 @@ describe('a malformed package is refused by name', () => {
     [
       'msix-part-too-large',
       'with a huge signature',
-      () => changed((entries) => [...entries, entry('AppxSignature.p7x', 'x'.repeat(17 * 2 ** 20))]),
+      () => changed((entries) => [...entries, entry('AppxSignature.p7x', 'x'.repeat(2 ** 20 + 1))]),
     ],
     ['zip-entry-duplicate', 'with a file twice', () => changed((entries) => [entry('a.TXT'), ...entries])],
     [
