@@ -9,7 +9,7 @@ import type { DeltaOutput } from '../../../src/app/signer/state/journal.ts';
 import { RequestPoller } from '../../../src/app/signer/request/request-poller.ts';
 import { World } from '../../world/site.ts';
 import { openContext } from './test-signer.ts';
-import { makeZip } from './product.ts';
+import { makeSmallZip } from './product.ts';
 
 const run = promisify(execFile);
 
@@ -64,7 +64,7 @@ for (const [outgoing, flags] of [
         await world.reconfigure((text) =>
           text.replace(/^exchange:\n/m, 'exchange:\n  incoming: incoming\n  outgoing: incoming\n'),
         );
-      await makeZip(world, 'product.zip');
+      await makeSmallZip(world, 'product.zip');
     });
     after(() => world.stop());
 
