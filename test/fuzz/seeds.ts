@@ -10,6 +10,7 @@ import { buildCab } from '../fixtures/cab.ts';
 import { buildBundle, buildPackage } from '../fixtures/msix.ts';
 import { buildNuget } from '../fixtures/nuget.ts';
 import { buildPe } from '../fixtures/pe.ts';
+import { buildVsix } from '../fixtures/vsix.ts';
 import { makeCompoundFile, ROOT_CLSID } from '../lib/compound-file/make-compound-file.ts';
 import { descriptor, extra, forge, uint64, zip64End } from '../lib/zip/zips.ts';
 import type { Input } from './exercise.ts';
@@ -78,6 +79,7 @@ const UNSIGNED: Readonly<Record<string, () => Input[]>> = {
       buildBundle([{ name: 'a.msix', content: buildPackage({ publisher }) }], { publisher }),
     ),
   ],
+  vsix: () => [named('a.vsix', buildVsix())],
   nuget: () => [named('a.1.0.0.nupkg', buildNuget())],
   powershell: () => [
     ...scripts('ps1', 'Write-Output 1\r\n'),

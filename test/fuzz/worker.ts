@@ -121,7 +121,8 @@ async function runBatch({ target: name, seed, runs, extraSeeds }: Batch): Promis
     const why = await execute(target, input, outcome);
     if (why !== null) crashes.push({ target: name, ...input, why });
     if (crashes.length >= 20) break;
-    if (outcome.intact && run >= unchanged.length && unnoticed.length < 20 && !mutant.equals(origin.bytes))
+    const isNew = run >= unchanged.length && !unchanged.some(({ bytes }) => bytes.equals(mutant));
+    if (outcome.intact && isNew && unnoticed.length < 20)
       unnoticed.push({ target: name, ...input, why: `unnoticed: ${differences(origin.bytes, mutant)}` });
     if (why !== null || seen.has(outcome.text)) continue;
     seen.add(outcome.text);
