@@ -1,4 +1,5 @@
 import { childElements, attributeText, parseXml } from '../xml/parse-xml.ts';
+import { holdsText } from '../xml/plain-xml.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 
 /** The stream of a package that says of which type its parts are (Open Packaging Conventions, ECMA-376 part 2, 10.1.2). */
@@ -24,13 +25,14 @@ export function readContentTypes(bytes: Buffer, what: string): ContentType[] {
   const root = parseXml(bytes, `${what}: ${CONTENT_TYPES}`).documentElement;
   if (!root || root.localName !== 'Types' || root.namespaceURI !== NAMESPACE)
     throw malformed(what, 'it does not hold Types');
+  if (holdsText(root)) throw malformed(what, 'it holds text');
   const types = childElements(root).map((each): ContentType => {
     const kind = each.localName;
     if (each.namespaceURI !== NAMESPACE || (kind !== 'Default' && kind !== 'Override'))
       throw malformed(what, `it holds ${each.tagName}`);
     const key = each.getAttribute(kind === 'Default' ? 'Extension' : 'PartName');
     const type = each.getAttribute('ContentType');
-    if (!key || !type || each.attributes.length !== 2 || childElements(each).length > 0)
+    if (!key || !type || each.attributes.length !== 2 || each.firstChild)
       throw malformed(what, `a ${kind} without its two attributes, or with more`);
     return { kind, key, type };
   });

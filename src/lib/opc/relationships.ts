@@ -1,4 +1,5 @@
 import { childElements, attributeText, parseXml } from '../xml/parse-xml.ts';
+import { holdsText } from '../xml/plain-xml.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 
 const NAMESPACE = 'http://schemas.openxmlformats.org/package/2006/relationships';
@@ -25,12 +26,13 @@ export function readRelationships(bytes: Buffer, what: string): Relationship[] {
   const root = parseXml(bytes, what).documentElement;
   if (!root || root.localName !== 'Relationships' || root.namespaceURI !== NAMESPACE)
     throw malformed(what, 'it does not hold Relationships');
+  if (holdsText(root)) throw malformed(what, 'it holds text');
   const all = childElements(root).map((each): Relationship => {
     if (each.namespaceURI !== NAMESPACE || each.localName !== 'Relationship')
       throw malformed(what, `it holds ${each.tagName}`);
     const [type, target, id] = ['Type', 'Target', 'Id'].map((name) => each.getAttribute(name));
     const known = [...each.attributes].every(({ name }) => ATTRIBUTES.has(name));
-    if (!type || !target || !id || !known || childElements(each).length > 0)
+    if (!type || !target || !id || !known || each.firstChild)
       throw malformed(what, 'a relationship lacks an attribute, or has others');
     return { type, target, id, mode: each.getAttribute('TargetMode') };
   });

@@ -1,3 +1,5 @@
+import type { Element } from '@xmldom/xmldom';
+
 /** The declaration at the beginning, as programs write it. */
 const START =
   /^\uFEFF?(?:<\?xml version="1\.0" encoding="(?:utf-8|UTF-8)"(?: standalone="(?:yes|no)")? ?\?>)?/;
@@ -15,4 +17,18 @@ export function isPlainXml(text: string): boolean {
   token.lastIndex = START.exec(text)?.[0].length ?? 0;
   while (token.lastIndex < text.length) if (!token.test(text)) return false;
   return true;
+}
+
+/** Whether a text is white space, as XML has it (1.0 section 2.3): JavaScript's `\s` also matches characters that are none. */
+export const isBlank = (text: string): boolean => !/[^\t\n\r ]/.test(text);
+
+/** Whether an element has other text than blanks between its child elements. */
+export function holdsText(element: Element): boolean {
+  for (let node = element.firstChild; node; node = node.nextSibling)
+    if (
+      (node.nodeType === node.TEXT_NODE || node.nodeType === node.CDATA_SECTION_NODE) &&
+      !isBlank(node.nodeValue ?? '')
+    )
+      return true;
+  return false;
 }

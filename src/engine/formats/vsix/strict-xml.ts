@@ -1,5 +1,6 @@
 import type { Element } from '@xmldom/xmldom';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
+import { isBlank } from '../../../lib/xml/plain-xml.ts';
 import { childElements } from '../../../lib/xml/parse-xml.ts';
 import { DSIG } from './names.ts';
 
@@ -32,7 +33,7 @@ export function childrenIn(
   for (let node = parent.firstChild; node; node = node.nextSibling)
     if (
       node.nodeType !== node.ELEMENT_NODE &&
-      (node.nodeType !== node.TEXT_NODE || /\S/.test(node.nodeValue ?? ''))
+      (node.nodeType !== node.TEXT_NODE || !isBlank(node.nodeValue ?? ''))
     )
       throw badSignature(what, `${parent.tagName.slice(0, 60)} holds something else than elements`);
   return children;

@@ -283,6 +283,22 @@ describe('extensions that are refused, or bad', () => {
       'vsix-form',
       inPart('[Content_Types].xml', 'Extension="txt"', 'Extension="tXt"'),
     ],
+    'text in the content types': [
+      'opc-content-types',
+      inPart('[Content_Types].xml', '</Types>', 'message</Types>'),
+    ],
+    'characters in the content types that only look blank': [
+      'opc-content-types',
+      inPart('[Content_Types].xml', '</Types>', '\u00A0\uFEFF</Types>'),
+    ],
+    'text in a content type': [
+      'opc-content-types',
+      inPart('[Content_Types].xml', 'ContentType="text/plain" />', 'ContentType="text/plain">x</Default>'),
+    ],
+    'characters in KeyInfo that only look blank': [
+      'opc-signature',
+      replacing('<KeyInfo>', '<KeyInfo>\u2003'),
+    ],
     'a comment in the content types': [
       'vsix-form',
       inPart('[Content_Types].xml', '</Types>', '<!-- message --></Types>'),
