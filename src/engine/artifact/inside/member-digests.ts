@@ -1,17 +1,28 @@
 import { createHash } from 'node:crypto';
-import { invalid } from '../../../lib/errors.ts';
+import { invalid, isInvalid } from '../../../lib/errors.ts';
 import { shown } from '../../../lib/zip/entry-paths.ts';
 import type { Container } from '../../formats/container.ts';
 
-/** The SHA-256 of every member in lower-case hex, by path. */
+/**
+ * The SHA-256 of every member in lower-case hex, by path; of one that cannot be read (it lies elsewhere, or is packed in an
+ * unknown way), the code of the error. That does not suffice to tell such members apart.
+ */
 export async function digestsOf(container: Container): Promise<Map<string, string>> {
   const digests = new Map<string, string>();
-  for await (const { member, content } of container.read(() => true)) {
-    const hash = createHash('sha256');
-    for await (const chunk of content) hash.update(chunk);
-    digests.set(member.path, hash.digest('hex'));
-  }
+  for await (const { member, content } of container.read(() => true))
+    digests.set(member.path, await digestOf(content));
   return digests;
+}
+
+async function digestOf(content: AsyncIterable<Buffer>): Promise<string> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of content) hash.update(chunk);
+    return hash.digest('hex');
+  } catch (error) {
+    if (!isInvalid(error)) throw error;
+    return error.code;
+  }
 }
 
 /** Throws `inside-differs` unless two containers have members of the same names, in the same order. */

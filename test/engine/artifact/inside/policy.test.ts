@@ -6,6 +6,7 @@ import { compilePatterns } from '../../../../src/engine/artifact/globs.ts';
 import { shownPlace } from '../../../../src/engine/artifact/inside/place.ts';
 import type { SignArtifactOptions } from '../../../../src/engine/artifact/signed-artifact.ts';
 import { LIMITS } from '../../../lib/zip/zips.ts';
+import { invalid } from '../../../../src/lib/errors.ts';
 import type { Container, OpenMember } from '../../../../src/engine/formats/container.ts';
 import { FORMATS } from '../../../../src/engine/formats/registry.ts';
 import type { FileFormat } from '../../../../src/engine/formats/signable-file.ts';
@@ -202,6 +203,27 @@ describe('a container that does not keep its contract', () => {
         message: /"data\.exe" has other bytes/,
       },
     );
+  });
+
+  it('may hold members that cannot be read, as long as they are not ours', async () => {
+    const unreadable = async function* (this: void): AsyncGenerator<Buffer> {
+      yield await Promise.reject(invalid('box-unreadable', 'packed in an unknown way'));
+    };
+    async function* read(
+      inside: Container,
+      wanted: Parameters<Container['read']>[0],
+    ): AsyncGenerator<OpenMember> {
+      for await (const each of inside.read(wanted))
+        yield each.member.path === 'a.exe' ? each : { member: each.member, content: unreadable() };
+    }
+    (FORMATS as FileFormat[]).unshift(
+      odd('partly', (inside) => ({ read: (wanted) => read(inside, wanted) })),
+    );
+    const file = boxOf({ 'a.exe': program(1), 'b.bin': Buffer.from('b') });
+    const { places, bytes } = await world.sign('a.partly', file, { isOurs: compilePatterns(['**/a.*']) });
+    assert.deepEqual(places, ['a.exe', '']);
+    assert.equal((await world.prove('a.partly', file, bytes)).signed.length, 2);
+    await refuses(file, 'a.partly', { isOurs }, { code: 'box-unreadable' });
   });
 
   it('inside-size-differs: a member has more or fewer bytes than it says', async () => {
