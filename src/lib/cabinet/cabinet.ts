@@ -49,7 +49,10 @@ export interface CabinetMember {
   readonly offset: number;
   /** Index of its folder. */
   readonly folder: number;
-  /** Whether it begins in the previous cabinet of the set, or ends in the next. */
+  /**
+   * Whether its folder begins in the previous cabinet of the set, from which offsets then count, or it ends in the next:
+   * this cabinet alone does not have its content.
+   */
   readonly continued: boolean;
   /** Where its entry is in the cabinet. */
   readonly entryAt: number;
@@ -76,6 +79,7 @@ export async function openCabinet(source: ByteSource): Promise<Cabinet> {
   const { members, end } = await readMembers(source, header, entries, dataAt);
   if (entries.some((folder) => folder.dataAt < end || folder.dataAt > header.size))
     throw corruptCabinet(source.name, 'a folder has its data outside of the part for data');
+  for (const member of members) requireInFolder(member, entries, source.name);
   const byFolder = entries.map((): CabinetMember[] => []);
   for (const member of members) byFolder[member.folder]?.push(member);
   const limits = dataLimits(entries, header.size);
@@ -135,16 +139,28 @@ async function readMembers(
   const room = Math.max(0, limit - filesAt);
   const bytes = await source.read(filesAt, Math.min(room, fileCount * (FILE_ENTRY + LONGEST_NAME + 1)));
   const members: CabinetMember[] = [];
-  let at = 0;
+  let [at, firstBegun] = [0, true];
   for (let index = 0; index < fileCount; index++) {
     const nameEnd = bytes.indexOf(0, at + FILE_ENTRY);
     if (at + FILE_ENTRY >= bytes.length || nameEnd < 0)
       throw corruptCabinet(source.name, `its table of files ends inside entry ${index + 1} of ${fileCount}`);
     const entry = bytes.subarray(at, nameEnd);
     members.push(readMember(entry, filesAt + at, { source, header, folders }));
+    if (CONTINUED_FROM_PREVIOUS.includes(entry.readUInt16LE(8))) firstBegun = false;
     at = nameEnd + 1;
   }
-  return { members, end: filesAt + at };
+  const continuing = (member: CabinetMember): CabinetMember =>
+    member.folder === 0 ? { ...member, continued: true } : member;
+  return { members: firstBegun ? members : members.map(continuing), end: filesAt + at };
+}
+
+function requireInFolder(
+  { name, folder, offset, size, continued }: CabinetMember,
+  folders: readonly FolderEntry[],
+  cabinet: string,
+): void {
+  if (!continued && offset + size > (folders[folder]?.blockCount ?? 0) * BLOCK_SIZE)
+    throw corruptCabinet(cabinet, `"${name}" runs past the end of its folder`);
 }
 
 function readMember(
@@ -155,13 +171,10 @@ function readMember(
   const { name, otherNames } = memberName(entry, source.name);
   const index = entry.readUInt16LE(8);
   const folder = folderOf(index, header);
-  const blocks = folders[folder]?.blockCount;
-  if (blocks === undefined)
+  if (folders[folder] === undefined)
     throw corruptCabinet(source.name, `"${name}" is in folder ${index}, which is missing`);
   const [size, offset] = [entry.readUInt32LE(0), entry.readUInt32LE(4)];
   const continued = index >= FIRST_CONTINUED;
-  if (!continued && offset + size > blocks * BLOCK_SIZE)
-    throw corruptCabinet(source.name, `"${name}" runs past the end of its folder`);
   return { name, otherNames, size, offset, folder, continued, entryAt };
 }
 

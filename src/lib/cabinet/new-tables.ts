@@ -3,6 +3,7 @@ import type { ByteSource } from '../bytes/byte-source.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 import type { Cabinet, CabinetMember } from './cabinet.ts';
 import { CABINET_FLAG, FIXED_HEADER } from './header.ts';
+import { rangesOf } from './shared-ranges.ts';
 
 /** The largest offset in a folder and in a cabinet. */
 const LARGEST_OFFSET = 0xffffffff;
@@ -64,16 +65,36 @@ export async function newTables(
 /** The table of members with the sizes of the new ones, and the offsets of those behind them. */
 function newFiles({ source, header, folders }: Cabinet, files: Buffer, contents: NewContents): Buffer {
   const table = Buffer.from(files);
-  for (const { members } of folders) {
-    let grown = 0;
-    for (const member of members) {
+  for (const { members } of folders)
+    for (const { member, offset, size } of placesOf(members, contents)) {
       const at = member.entryAt - header.filesAt;
-      const size = contents.get(member)?.size ?? member.size;
-      if (member.offset + grown + size > LARGEST_OFFSET) throw tooLarge(source.name, 'a folder');
+      if (offset + size > LARGEST_OFFSET) throw tooLarge(source.name, 'a folder');
       table.writeUInt32LE(size, at);
-      table.writeUInt32LE(member.offset + grown, at + 4);
-      grown += size - member.size;
+      table.writeUInt32LE(offset, at + 4);
     }
-  }
   return table;
+}
+
+interface Place {
+  readonly member: CabinetMember;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Where the members of a folder lie: what members share stays, and new content follows it, each for itself. */
+function* placesOf(members: readonly CabinetMember[], contents: NewContents): Generator<Place> {
+  let grown = 0;
+  for (const range of rangesOf(members)) {
+    let offset = range.start + grown;
+    const kept = range.members.filter((member) => !contents.has(member));
+    for (const member of kept) yield { member, offset, size: member.size };
+    if (kept.length > 0) offset += range.end - range.start;
+    for (const member of range.members) {
+      const size = contents.get(member)?.size;
+      if (size === undefined) continue;
+      yield { member, offset, size };
+      offset += size;
+    }
+    grown = offset - range.end;
+  }
 }

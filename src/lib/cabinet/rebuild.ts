@@ -12,6 +12,7 @@ import { packBlocks } from './pack-blocks.ts';
 import { whyFixed, whyNotRebuilt } from './why-fixed.ts';
 import { FolderReader } from './folder-reader.ts';
 import { HISTORY } from './mszip.ts';
+import { rangesOf, type MemberRange } from './shared-ranges.ts';
 import { requireUnpackable, unpackBlocks } from './unpack.ts';
 
 /** The most data blocks of a folder. */
@@ -36,7 +37,9 @@ export async function rebuildCabinet(
   for (const member of contents.keys()) requireReplaceable(cabinet, member);
   const folders: NewFolder[] = [];
   for (const folder of cabinet.folders) {
-    const changed = folder.members.filter((member) => contents.has(member));
+    const changed = rangesOf(folder.members).filter(({ members }) =>
+      members.some((member) => contents.has(member)),
+    );
     folders.push(
       changed.length === 0
         ? await copyFolder(cabinet, folder)
@@ -60,8 +63,8 @@ async function copyFolder(cabinet: Cabinet, folder: CabinetFolder): Promise<NewF
 
 interface FolderChange {
   readonly folder: CabinetFolder;
-  /** Members with new content, in ascending order. */
-  readonly changed: readonly CabinetMember[];
+  /** What has members with new content, in ascending order. */
+  readonly changed: readonly MemberRange[];
   readonly contents: NewContents;
   readonly limits: Pick<ArchiveLimits, 'ratio'>;
 }
@@ -70,7 +73,7 @@ async function packFolder(cabinet: Cabinet, change: FolderChange): Promise<NewFo
   const { folder, changed, limits } = change;
   const blocks = unpackBlocks(cabinet, folder, limits);
   try {
-    const kept = await keepBlocks(folder, blocks, changed[0]?.offset ?? 0);
+    const kept = await keepBlocks(folder, blocks, changed[0]?.start ?? 0);
     const reader = new FolderReader(cabinet, kept.rest, kept.count * BLOCK_SIZE);
     const pieces: Piece[] = kept.count > 0 ? [{ start: folder.dataAt, end: kept.end }] : [];
     let [blockCount, newBytes] = [kept.count, 0];
@@ -121,16 +124,22 @@ async function* following(
   yield* others;
 }
 
-/** What follows the kept blocks: old bytes, in which changed members have their new content. */
+/**
+ * What follows the kept blocks: old bytes, in which changed members have their new content, which follows the old one if
+ * other members share that.
+ */
 async function* newContent(
   reader: FolderReader,
   { changed, contents }: FolderChange,
 ): AsyncGenerator<Buffer> {
-  for (const member of changed) {
-    yield* reader.readTo(member.offset);
-    await reader.skipTo(member.offset + member.size);
-    const content = contents.get(member);
-    if (content) yield* readChunks(content);
+  for (const { start, end, members } of changed) {
+    yield* reader.readTo(start);
+    if (members.every((member) => contents.has(member))) await reader.skipTo(end);
+    else yield* reader.readTo(end);
+    for (const member of members) {
+      const content = contents.get(member);
+      if (content) yield* readChunks(content);
+    }
   }
   yield* reader.readAll();
 }
