@@ -1,7 +1,8 @@
 import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
-import { notTheSameKind, type ProvedProgram } from './inside/prove-inside.ts';
-import { budgetsFor, proveZip, withProof, type ProveOptions } from './prove-zip.ts';
+import type { ProvedProgram } from './inside/prove-inside.ts';
+import { areZips } from './inside/same-kind.ts';
+import type { ProveOptions } from './prove-zip.ts';
 
 /** The programs that got a signature, exactly one each; of a program that is not in a zip, itself comes last, without digests. */
 export interface FileProof {
@@ -16,8 +17,9 @@ export interface FileProof {
  */
 export async function proveFile(original: string, signed: string, options: ProveOptions): Promise<FileProof> {
   const prove = async (before: ByteSource, after: ByteSource): Promise<FileProof> => {
-    const isZip = (await fileKindOf(before)) === 'zip';
-    if (isZip !== ((await fileKindOf(after)) === 'zip')) throw notTheSameKind(after.name);
+    const isZip = await areZips({ before, after }, fileKindOf);
+    // Loaded only here: `verify` without the original needs none of it.
+    const { budgetsFor, proveZip, withProof } = await import('./prove-zip.ts');
     if (isZip) return { kind: 'zip', signed: await proveZip(before, after, options) };
     const { limits, scratch } = options;
     const inside = await withProof(budgetsFor(before, after, limits), scratch, (proof) =>

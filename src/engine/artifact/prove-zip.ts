@@ -3,7 +3,8 @@ import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { readZip } from '../formats/packages.ts';
 import { Budget, Descent } from './inside/descent.ts';
-import { InsideProof, type Pair, type ProvedProgram } from './inside/prove-inside.ts';
+import { InsideProof, type ProvedProgram } from './inside/prove-inside.ts';
+import type { Pair } from './inside/same-kind.ts';
 import { Spool } from './unpacked-programs.ts';
 
 export interface ProveOptions {

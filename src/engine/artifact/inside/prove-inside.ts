@@ -1,4 +1,4 @@
-import { invalid, isInvalid, type SignpipeError } from '../../../lib/errors.ts';
+import { isInvalid, type SignpipeError } from '../../../lib/errors.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { compareZips } from '../../../lib/zip/compare-zips.ts';
 import type { Archive } from '../../../lib/zip/read-zip.ts';
@@ -10,17 +10,12 @@ import type { UnpackedProgram } from '../unpacked-programs.ts';
 import type { Descent } from './descent.ts';
 import { digestsOf, requireSameNames } from './member-digests.ts';
 import { placeIn, within, type Place } from './place.ts';
+import { areZips, type Pair } from './same-kind.ts';
 
 /** A program that got exactly one signature; SHA-256 in lower-case hex. */
 export interface ProvedProgram extends Place {
   readonly before: string;
   readonly after: string;
-}
-
-/** A file as it was and as it is. */
-export interface Pair<T> {
-  readonly before: T;
-  readonly after: T;
 }
 
 /**
@@ -32,10 +27,8 @@ export class InsideProof {
 
   /** Proves one file, and what is inside of it. Returns the programs that got a signature, innermost first. */
   async file({ before, after }: Pair<UnpackedProgram>, place: Place): Promise<ProvedProgram[]> {
-    const isZip = (await recognize(before.source)) === 'zip';
-    if (isZip !== ((await recognize(after.source)) === 'zip')) throw notTheSameKind(after.source.name);
     const sources = { before: before.source, after: after.source };
-    if (isZip) return this.zip(sources, place);
+    if (await areZips(sources, recognize)) return this.zip(sources, place);
     const inner = await this.program(sources, place);
     return [...inner, { ...place, before: before.sha256, after: after.sha256 }];
   }
@@ -103,9 +96,6 @@ export class InsideProof {
     return this.descents[side].unpack(await archive.open(entry), entry.size, name);
   }
 }
-
-export const notTheSameKind = (name: string): SignpipeError =>
-  invalid('not-the-same-kind', `${name}: one of the two is a zip, the other is not`);
 
 /** The paths of members whose content differs. The members must be the same, in the same order. */
 async function changedMembers({ before, after }: Pair<Container>, name: string): Promise<Set<string>> {
