@@ -17,8 +17,9 @@ const OTHERS: readonly (readonly [start: string, end: string])[] = [
   ['<!', '>'],
 ];
 
-const TAG = /<(\/?)([^\s"'<>/]+)(?:[^"'<>]|"[^"]*"|'[^']*')*>/y;
-const VALUE = /"[^"]*"|'[^']*'/g;
+const NAME = /<\/?([^\s"'<>/]+)/y;
+/** A value in quotation marks, or what is between two of them. */
+const PIECE = /("[^"]*"|'[^']*')|[^"'<>]+/y;
 
 /**
  * The tags in the text of a document, in order, without those in comments and the like; in time proportional to its length.
@@ -33,18 +34,29 @@ export function* scanTags(text: string): Generator<Tag> {
       if (endsAt < 0) return yield broken(at);
       at = endsAt + end.length;
     } else {
-      TAG.lastIndex = at;
-      const match = TAG.exec(text);
-      if (!match) return yield broken(at);
-      yield tagOf(match, at);
-      at += match[0].length;
+      const tag = tagAt(text, at);
+      yield tag;
+      if (tag.kind === 'broken') return;
+      at = tag.end;
     }
   }
 }
 
 const broken = (start: number): Tag => ({ start, end: start, kind: 'broken', name: '', values: 0 });
 
-function tagOf([tag, slash, name = '']: RegExpExecArray, start: number): Tag {
-  const kind = slash ? 'end' : tag.endsWith('/>') ? 'empty' : 'start';
-  return { start, end: start + tag.length, kind, name, values: tag.match(VALUE)?.length ?? 0 };
+/** Piece by piece: one expression for a whole tag would need memory for each of its attributes. */
+function tagAt(text: string, start: number): Tag {
+  NAME.lastIndex = start;
+  const name = NAME.exec(text)?.[1];
+  if (name === undefined) return broken(start);
+  let values = 0;
+  PIECE.lastIndex = NAME.lastIndex;
+  let end = PIECE.lastIndex;
+  for (let piece = PIECE.exec(text); piece; piece = PIECE.exec(text)) {
+    if (piece[1] !== undefined) values += 1;
+    end = PIECE.lastIndex;
+  }
+  if (text[end] !== '>') return broken(start);
+  const kind = text[start + 1] === '/' ? 'end' : text[end - 1] === '/' ? 'empty' : 'start';
+  return { start, end: end + 1, kind, name, values };
 }

@@ -46,6 +46,7 @@ describe('an XML document', () => {
     ['nesting that would exhaust the stack', `${'<a>'.repeat(50_000)}${'</a>'.repeat(50_000)}`],
     ['namespaces at each of many levels', `${'<a xmlns:b="u">'.repeat(50_000)}${'</a>'.repeat(50_000)}`],
     ['thousands of attributes', `<a ${Array.from({ length: 5000 }, (_, at) => `b${at}=""`).join(' ')}/>`],
+    ['millions of values in one tag', `<a ${'""'.repeat(4_000_000)}/>`],
     ['comments that do not end', '<a>' + '<!--'.repeat(100_000)],
     ['quotes that do not end', '<a>' + '<b "'.repeat(100_000)],
     ['a NUL', '<a>\0</a>'],

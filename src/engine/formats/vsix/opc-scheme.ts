@@ -139,7 +139,7 @@ const writtenObject = (canonical: Buffer): string =>
   canonical
     .toString()
     .replace(` xmlns="${DSIG}"`, '')
-    .replace(/<(\w+)([^<>]*)><\/\1>/g, '<$1$2 />');
+    .replace(/<(\w+)(| [^<>]*)><\/\1>/g, '<$1$2 />');
 
 /** KeyInfo: the name and the key of the certificate, and the certificates, the signer's first. */
 function keyInfoOf([leaf, ...chain]: readonly [Certificate, ...Certificate[]]): string {
