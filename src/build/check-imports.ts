@@ -29,14 +29,17 @@ interface Import {
   readonly from: string;
   readonly to: string;
   readonly types: boolean;
+  /** `import(…)`: loaded when it is reached. */
+  readonly dynamic: boolean;
 }
 
 async function importsOf(file: string): Promise<Import[]> {
   const text = await readFile(join(src, file), 'utf8');
-  return [...text.matchAll(IMPORT)].map(({ groups }) => ({
+  return [...text.matchAll(IMPORT)].map(({ 0: all, groups }) => ({
     from: file,
     to: relative(src, resolve(src, dirname(file), groups?.['path'] ?? '')),
     types: groups?.['types'] !== undefined,
+    dynamic: all.startsWith('import('),
   }));
 }
 
@@ -85,6 +88,23 @@ function findCircle(edges: Edges): string | null {
   return null;
 }
 
+/** The commands that people wait for, and what they load only for a file that needs it. */
+const COMMANDS = ['cli/commands/sign.ts', 'cli/commands/verify.ts'];
+const LOADED_WHEN_NEEDED =
+  /^lib\/(?:zip\/read-zip|xml\/.*)\.ts$|^engine\/formats\/(?!pe\/)[^/]+\/[^/]+-file\.ts$/;
+
+/** The static imports from a file to one that matches, as `a -> b -> c`; null if none leads there. */
+function findPath(edges: Edges, from: string, pattern: RegExp): string | null {
+  const [paths, seen] = [[[from]], new Set([from])];
+  for (let path = paths.shift(); path; path = paths.shift())
+    for (const next of edges.get(path.at(-1) ?? '') ?? []) {
+      if (pattern.test(next)) return [...path, next].join(' -> ');
+      if (!seen.has(next)) paths.push([...path, next]);
+      seen.add(next);
+    }
+  return null;
+}
+
 const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts')).toSorted();
 const imports = (await Promise.all(files.map(importsOf))).flat();
 const problems = imports
@@ -95,6 +115,14 @@ const problems = imports
 for (const nameOf of [dirname, (file: string) => file]) {
   const circle = findCircle(edgesOf(imports, nameOf));
   if (circle !== null) problems.push(`these import each other: ${circle}`);
+}
+const loaded = edgesOf(
+  imports.filter(({ types, dynamic }) => !types && !dynamic),
+  (file) => file,
+);
+for (const command of COMMANDS) {
+  const path = findPath(loaded, command, LOADED_WHEN_NEEDED);
+  if (path !== null) problems.push(`every run of this command would load what few files need: ${path}`);
 }
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length > 0 ? 1 : 0;

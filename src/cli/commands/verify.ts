@@ -5,7 +5,7 @@ import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
 import { describeReport } from '../../engine/authenticode/report-text.ts';
 import { printable } from '../../lib/printable.ts';
 import { isInvalid, isRefused, usage, type SignpipeError } from '../../lib/errors.ts';
-import { proveFile } from '../../engine/artifact/prove-file.ts';
+import type { FileProof } from '../../engine/artifact/prove-file.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { sha256OfFile } from '../../lib/bytes/hash.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
@@ -13,6 +13,7 @@ import { verifyFile, type FileReport } from '../../engine/artifact/verify-file.t
 import { placeKey, shownPlace } from '../../engine/artifact/inside/place.ts';
 import type { VerifyFileOptions } from '../../engine/artifact/inside/verify-inside.ts';
 import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
+import type { ProveOptions } from '../../engine/artifact/prove-zip.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
 import type { FilesReport } from '../../engine/catalog/check-files.ts';
 import { faultsOf, type VerifyOutcome } from './verify-faults.ts';
@@ -171,6 +172,12 @@ async function checkFolder(path: string, { folder }: VerifyCommandOptions): Prom
   return withFile(path, (catalog) => checkFiles(catalog, folder));
 }
 
+async function prove(original: string, path: string, options: ProveOptions): Promise<FileProof> {
+  // Loaded only here: most runs compare nothing, and it brings along all that reads and writes zips.
+  const { proveFile } = await import('../../engine/artifact/prove-file.ts');
+  return proveFile(original, path, options);
+}
+
 async function verifyOne(path: string, options: VerifyCommandOptions): Promise<VerifyOutcome> {
   const roots = await readRoots(options.ca);
   const timestampRoots = await readTimestampRoots(options.timestampCa);
@@ -185,7 +192,7 @@ async function verifyOne(path: string, options: VerifyCommandOptions): Promise<V
   const [proof, proofError] =
     original === undefined || (await isUnchanged(path, options))
       ? [null, null]
-      : await refusable(() => proveFile(original, path, common));
+      : await refusable(() => prove(original, path, common));
   const [provenance, provenanceError] = await refusable(() => checkProvenance(report, options));
   const [folder, folderError] = await refusable(() => checkFolder(path, options));
   return { report, proof, proofError, provenance, provenanceError, folder, folderError };
