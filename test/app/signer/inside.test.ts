@@ -96,6 +96,35 @@ describe('a channel with signing.inside: sign', () => {
     assert.match(await world.git('show', 'signed:policy.json'), /"inside": "sign"/);
   });
 
+  it('and signing.pageHashes: true signs them in each PE file, also if only its bytes are read', async () => {
+    await world.reconfigure((text) => text.replace(/^signing:\n/m, 'signing:\n  pageHashes: true\n'));
+    const { request } = await send('paged.zip', zipOf({ 'app.exe': program(40) }), '--sparse');
+    await accept('paged.zip', request);
+    const verified = await signpipe([
+      'verify',
+      '--any-signer',
+      '--json',
+      world.exchange('signed', 'paged.zip'),
+    ]);
+    assert.equal(
+      verified.stdout.match(/"the file has the sha256 digest and the page hashes \(sha256\)/g)?.length,
+      1,
+    );
+    const attached = await world.attach(world.at('paged.zip'), request, world.at('paged-again.zip'));
+    assert.equal(attached.status, 0, attached.stderr);
+  });
+
+  it('page-hashes-layout: rejects a program for which they cannot be written', async () => {
+    const managed = program(50);
+    managed.writeUInt32LE(0x2000, managed.readUInt32LE(0x3c) + 24 + 32);
+    await writeFile(world.at('managed.exe'), managed);
+    await world.submit([world.at('managed.exe')], '--no-pack');
+    await world.poll();
+    const { outcome, reason } = await world.receipt();
+    assert.deepEqual([outcome, reason?.code], ['rejected', 'page-hashes-layout']);
+    assert.match(reason?.message ?? '', /managed\.exe/);
+  });
+
   it('inside-ambiguous: the same container twice, with something ours in one of them only', async () => {
     await world.reconfigure((text) =>
       text.replace("files: ['**/*.exe', '**/*.cab']", "files: ['a.cab!/*', '*.cab']"),
