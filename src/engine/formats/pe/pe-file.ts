@@ -61,9 +61,20 @@ async function readTable(
 ): Promise<CertificateTable | null> {
   if (!span) return null;
   const size = span.end - span.start;
-  if (size > MAX_TABLE)
-    throw invalid('pe-table-too-large', `${source.name}: a certificate table of ${size} bytes`);
+  requireReadable(size, source.name);
   return readCertificateTable(await source.read(span.start, size), source.name, efi);
+}
+
+/** Throws `pe-table-too-large` for a certificate table that is not read, and so is not written either. */
+function requireReadable(size: number, name: string): void {
+  if (size > MAX_TABLE)
+    throw invalid(
+      'pe-table-too-large',
+      `${name}: a certificate table of ${size} bytes; ${MAX_TABLE} allowed`,
+      {
+        hint: 'page hashes take most of it in a large program: sign it once with them, or without (signing.pageHashes)',
+      },
+    );
 }
 
 /** The entry of the certificate table in the data directories. */
@@ -175,6 +186,7 @@ export class PeFile implements SignableFile {
     const start = this.bodyEnd + pad.length;
     const all = this.layout.efi ? splitSignatures(signature, `${this.source.name}: signature`) : [signature];
     const table = buildCertificateTable(all);
+    requireReadable(table.length, this.source.name);
     if (start + table.length > MAX_SIZE)
       throw invalid('pe-too-large', `${this.source.name}: signed, it would be larger than 4 GiB`);
     return this.rebuild(directoryEntry(start, table.length), Buffer.concat([pad, table]));

@@ -5,6 +5,8 @@ import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 export interface PeSection extends ByteRange {
   /** The eight bytes that the linker wrote, made printable. */
   readonly name: string;
+  /** Bytes that it takes in memory, as its header says. */
+  readonly virtualSize: number;
 }
 
 /** Where the parts of a PE file lie that matter for signing (Microsoft, "PE Format"). Offsets in bytes. */
@@ -172,7 +174,8 @@ function readSections(source: ByteSource, headers: Buffer, table: ByteRange | nu
     const size = headers.readUInt32LE(at + 16);
     const start = headers.readUInt32LE(at + 20);
     if (size === 0 || start === 0) continue; // no bytes in the file: memory that is zero at first
-    const section = { name: sectionName(headers.subarray(at, at + 8)), start, end: start + size };
+    const name = sectionName(headers.subarray(at, at + 8));
+    const section = { name, start, end: start + size, virtualSize: headers.readUInt32LE(at + 8) };
     if (section.end > source.size) throw truncated(source, `its section ${section.name}`);
     // Windows would load such bytes with the program, yet no signature would cover them.
     if (table && section.end > table.start)

@@ -83,6 +83,9 @@ describe('page hashes are written', () => {
     ['headers that claim less than they have', poked(optionalHeader + 60, 64)],
     ['a section that begins in the headers', poked(sectionTable + 20, 512)],
     ['sections that overlap', poked(sectionTable + 40 + 20, 1024)],
+    ['a section that begins at no multiple of 512', poked(sectionTable + 40 + 20, 10244)],
+    ['a section with more pages in the file than in memory', poked(sectionTable + 8, 2 * 4096)],
+    ['a section without a size in memory', poked(sectionTable + 8, 0)],
   ] as const)
     it(`page-hashes-layout: ${what}`, async () => {
       const file = await open(bytes);
@@ -92,6 +95,7 @@ describe('page hashes are written', () => {
 
   it('page-hashes-too-large: a program of more than 900 MB, without reading it', async () => {
     const bytes = buildPe();
+    bytes.writeUInt32LE(0x40000000, sectionTable + 8);
     bytes.writeUInt32LE(0x40000000, sectionTable + 16);
     const vast: ByteSource = {
       size: 0x50000000,

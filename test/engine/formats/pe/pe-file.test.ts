@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { HEAD_SIZE, recognizeHead, openSignableFile } from '../../../../src/engine/formats/recognize.ts';
 import { readIndirectData } from '../../../../src/engine/authenticode/indirect-data.ts';
+import { MAX_TABLE } from '../../../../src/engine/formats/pe/certificate-table.ts';
 import { openPe, type PeFile } from '../../../../src/engine/formats/pe/pe-file.ts';
 import { locate } from '../../../../src/engine/formats/pe/pe-layout.ts';
 import { parseSignedData } from '../../../../src/lib/cms/signed-data.ts';
@@ -364,6 +365,18 @@ describe('a PE file is refused', () => {
     const size = 1536 + 0x1000008;
     const claim = buildPe({ certificateDirectory: { offset: 1536, size: 0x1000008 } });
     await assert.rejects(openSignableFile(vast(claim, size)), { code: 'pe-table-too-large' });
+  });
+
+  it('pe-table-too-large: a signature that makes a table which could not be read again', async () => {
+    const signature = Buffer.alloc(MAX_TABLE - 8);
+    Buffer.from('3083', 'hex').copy(signature);
+    signature.writeUIntBE(signature.length - 5, 2, 3);
+    const file = await open(buildPe());
+    const largest = await open(await bytesOf(await file.embed(signature)));
+    assert.equal(largest.signatures[0]?.length, signature.length);
+    const more = Buffer.concat([signature, Buffer.alloc(8)]);
+    more.writeUIntBE(more.length - 5, 2, 3);
+    await assert.rejects(file.embed(more), { code: 'pe-table-too-large' });
   });
 
   it('pe-not-signed: no signature to remove', async () => {
