@@ -165,16 +165,19 @@ export interface TestPki {
 }
 
 interface TestPkiOptions {
-  /** The code-signing key; default `rsa3072`. The other keys are P-256, which is fast to generate. */
+  /** The code-signing key; default `rsa3072`. The other keys are P-256 unless given, which is fast to generate. */
   readonly key?: KeyKind | undefined;
   readonly intermediate?: boolean | undefined;
+  /** The key of root and intermediate, with which they sign certificates; default `p256`. */
+  readonly authorityKey?: KeyKind | undefined;
 }
 
 /** Creates a root, an intermediate if requested, and below it a code-signing and a timestamping certificate. */
 export async function createTestPki(options: TestPkiOptions = {}): Promise<TestPki> {
-  const root = await createTestCertificate({ commonName: 'Test root', purpose: 'authority' });
+  const authority = { purpose: 'authority', key: options.authorityKey } as const;
+  const root = await createTestCertificate({ ...authority, commonName: 'Test root' });
   const intermediate = options.intermediate
-    ? await createTestCertificate({ commonName: 'Test intermediate', purpose: 'authority', issuer: root })
+    ? await createTestCertificate({ ...authority, commonName: 'Test intermediate', issuer: root })
     : null;
   const issuer = intermediate ?? root;
   const [codeSigning, timestamping] = await Promise.all([

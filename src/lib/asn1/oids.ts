@@ -46,6 +46,7 @@ export const OID = {
   proofOfReceipt: '1.2.840.113549.1.9.16.6.2',
   timestampToken: '1.2.840.113549.1.9.16.2.14',
   nugetServiceIndex: '1.3.6.1.4.1.311.84.2.1.1.1',
+  nugetPackageOwners: '1.3.6.1.4.1.311.84.2.1.1.2',
   // CA/Browser Forum: reserved certificate policies for code signing
   codeSigningPolicy: '2.23.140.1.4.1',
   extendedValidation: '2.23.140.1.3',

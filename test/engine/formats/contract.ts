@@ -43,6 +43,8 @@ interface FormatExample {
   readonly differs: string;
   /** p256 unless given. */
   readonly key?: KeyKind;
+  /** The key of the authority; p256 unless given. */
+  readonly authorityKey?: KeyKind;
   /** Whether another signature can be appended; true unless given. */
   readonly appends?: boolean;
   /** Whether removing the signature gives the unsigned bytes again; true unless given. */
@@ -91,7 +93,8 @@ export function itKeepsTheContract(example: FormatExample): void {
       proveOnlySignatureAdded(await open(older), await open(newer));
 
     before(async () => {
-      pki = await createTestPki({ key: example.key ?? 'p256', intermediate: false });
+      const { key = 'p256', authorityKey } = example;
+      pki = await createTestPki({ key, authorityKey, intermediate: false });
       original = await example.unsigned(pki);
       signed = await sign(original);
       bytes = await bytesOf(signed.content);

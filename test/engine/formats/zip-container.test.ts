@@ -12,7 +12,7 @@ import { bytesOf, source } from '../authenticode/tools.ts';
 
 let pki: TestPki;
 before(async () => {
-  pki = await createTestPki({ key: 'rsa2048', intermediate: false });
+  pki = await createTestPki({ key: 'rsa2048', authorityKey: 'rsa2048', intermediate: false });
 });
 
 const packages: Record<string, { readonly entries: (text: string) => Forged[]; readonly path: string }> = {

@@ -30,6 +30,9 @@ import { requireRoom } from './size.ts';
 /** The most entries of a zip without zip64, the signature's among them. */
 const MAX_ENTRIES = 0xfffe;
 
+/** With what the signer's certificate may be signed: RSA with SHA-2. */
+const ISSUED_WITH: ReadonlySet<string> = new Set([OID.sha256WithRsa, OID.sha384WithRsa, OID.sha512WithRsa]);
+
 /** Opens a NuGet package; throws `nuget-…` or `zip-…`. */
 export async function openNuGet(source: ByteSource): Promise<NuGetFile> {
   const archive = await readArchive(source, DEFAULT_LIMITS);
@@ -86,7 +89,7 @@ class NuGetFile implements SignableFile {
       );
   }
 
-  /** NuGet, "Signed packages": a code-signing certificate with an RSA key of 2048 bits or more. */
+  /** NuGet, "Signed packages": a code-signing certificate with an RSA key of 2048 bits or more, signed with RSA itself. */
   requireSigner(certificate: Certificate, what: string): void {
     const { asymmetricKeyType: type, asymmetricKeyDetails: details } = certificate.publicKey;
     if (type !== 'rsa' || (details?.modulusLength ?? 0) < 2048)
@@ -96,6 +99,12 @@ class NuGetFile implements SignableFile {
         {
           hint: 'sign packages with another certificate',
         },
+      );
+    if (!ISSUED_WITH.has(certificate.signatureAlgorithm))
+      throw invalid(
+        'nuget-key',
+        `${what}: NuGet accepts only certificates that are signed with RSA and SHA-2 (NU3013), not with ${certificate.signatureAlgorithm}`,
+        { hint: 'sign packages with a certificate of an authority that has an RSA key' },
       );
     if (certificate.extendedKeyUsage?.includes(OID.lifetimeSigning))
       throw invalid(

@@ -61,6 +61,18 @@ export function findingsOfCountersignatures(signature: CmsSignature, label: stri
   return all.flatMap((each) => findingsOf(each, signature, `the countersignature of ${label}`));
 }
 
+/** What a repository signs (NuGet, "Package Signatures Technical Specification"; RFC 5652 section 11.4). */
+const SIGNED: ReadonlySet<string> = new Set([
+  OID.contentType,
+  OID.messageDigest,
+  OID.signingTime,
+  OID.commitmentType,
+  OID.signingCertificate,
+  OID.signingCertificateV2,
+  OID.nugetServiceIndex,
+  OID.nugetPackageOwners,
+]);
+
 const finding = (message: string): Finding => ({ code: 'nuget-countersignature', message });
 
 function findingsOf(each: RepositoryCountersignature, signature: CmsSignature, what: string): Finding[] {
@@ -70,6 +82,9 @@ function findingsOf(each: RepositoryCountersignature, signature: CmsSignature, w
     return [finding(messageOf(error))];
   }
   const { signer } = each;
+  // Any key may have made it, so that what it signs is not covered by the author's.
+  const unusual = signer.signedAttributes.find(({ oid }) => !SIGNED.has(oid));
+  if (unusual) return [finding(`${what} signs attribute ${unusual.oid}, which no repository adds`)];
   const others = signer.unsignedAttributes.filter(({ oid }) => oid !== OID.timestampToken);
   return [
     ...others.map(({ oid, raw }) => ({

@@ -24,12 +24,10 @@ export function signatureEntry({ source, entries }: Archive): ArchiveEntry | und
 function faultOf({ path, method, flags, size, descriptor }: ArchiveEntry): string | null {
   if (path !== SIGNATURE_NAME) return 'has another case';
   if (method !== METHOD.stored) return 'is compressed';
-  if (descriptor || (flags & ~0x800) !== 0) return `has flags 0x${flags.toString(16)}`;
+  if (descriptor || flags !== 0) return `has flags 0x${flags.toString(16)}`;
   return size === 0 || size > MAX_SIGNATURE ? `has ${size} bytes` : null;
 }
 
-/** Host and file attributes as NuGet's clients on Windows and elsewhere leave them: none, or those of a plain file. */
-const ATTRIBUTES: ReadonlySet<number> = new Set([0, 0o100644 * 0x10000, 0o644 * 0x10000]);
 /** MS-DOS and Unix (APPNOTE 4.4.2). */
 const HOSTS: ReadonlySet<number> = new Set([0, 3]);
 /** Of the format, as signers state them; 45 is jsign's. */
@@ -47,8 +45,9 @@ export function entryFindings({ local, central }: ArchiveEntry): Finding[] {
     VERSIONS.has(central.readUInt8(4)) &&
     HOSTS.has(central.readUInt8(5)) &&
     central.subarray(6, 16).equals(local.subarray(4, 14)) &&
+    // Internal and external attributes; NuGet refuses others (NU3005).
     central.readUInt32LE(34) === 0 &&
-    ATTRIBUTES.has(central.readUInt32LE(38));
+    central.readUInt32LE(38) === 0;
   if (plain) return [];
   const message = `the headers of ${SIGNATURE_NAME} hold what no signer of packages writes`;
   return [{ code: 'nuget-entry-headers', message }];

@@ -5,6 +5,7 @@ itKeepsTheContract({
   format: 'nuget',
   fileName: 'example.1.0.0.nupkg',
   key: 'rsa2048',
+  authorityKey: 'rsa2048',
   unsigned: () => buildNuget('one'),
   another: () => buildNuget('two'),
   differs: 'strip-body-differs',

@@ -50,7 +50,7 @@ const verify = async (bytes: Buffer): Promise<VerifyReport> =>
 const codes = ({ problems }: VerifyReport): string[] => problems.map(({ code }) => code);
 
 before(async () => {
-  pki = await createTestPki({ key: 'rsa2048' });
+  pki = await createTestPki({ key: 'rsa2048', authorityKey: 'rsa2048' });
   const result = await signProgram(await open(buildNuget()), options());
   [signed, cms] = [await bytesOf(result.content), result.signature];
 });
@@ -122,12 +122,11 @@ describe('a NuGet package', () => {
       assert.match(text, /Version:1/);
     }));
 
-  it('keeps the entry of a signer that wrote another time or file mode, for extraction and attachment', async () => {
+  it('keeps the entry of a signer that wrote another time or host, for extraction and attachment', async () => {
     const other = Buffer.from(signed);
     const [local, central] = [signed.indexOf('.signature') - 30, signed.lastIndexOf('.signature') - 46];
     for (const place of [local + 10, central + 12]) other.writeUInt16LE(0x4651, place);
     other.writeUInt16LE(0x0314, central + 4);
-    other.writeUInt32LE(0o100644 * 0x10000, central + 38);
     assert.equal((await verify(other)).status, 'ok');
     const kept = await (await open(other)).detached?.(cms);
     assert.equal(kept?.readUInt32LE(0), 0x04034b50);
@@ -161,7 +160,12 @@ describe('a NuGet package', () => {
 
 describe('the signature of a repository', () => {
   /** A SignerInfo with a repository's attributes over content or, without a type, over a signature value. */
-  function repositorySigner(identity: TestIdentity, content: Buffer, type: string | null): Buffer {
+  function repositorySigner(
+    identity: TestIdentity,
+    content: Buffer,
+    type: string | null,
+    more: Buffer[] = [],
+  ): Buffer {
     const { certificate } = identity;
     const digest = createHash('sha256').update(content).digest();
     const named = createHash('sha256').update(certificate.raw).digest();
@@ -170,6 +174,7 @@ describe('the signature of a repository', () => {
       attribute(OID.commitmentType, seq(oid(OID.proofOfReceipt))),
       attribute(OID.signingCertificateV2, seq(seq(seq(octets(named))))),
       attribute(OID.nugetServiceIndex, tlv(0x16, Buffer.from('https://repository.example/index.json'))),
+      ...more,
     ];
     const signature = cryptoSign('sha256', signedAttributesToSign(attributes), identity.key);
     return buildSignerInfo({
@@ -190,11 +195,14 @@ describe('the signature of a repository', () => {
     });
 
   /** The author's signature with a repository's countersignature, whose certificate is added. */
-  async function countersigned(change: (signer: Buffer) => Buffer = (signer) => signer): Promise<Buffer> {
+  async function countersigned(
+    change: (signer: Buffer) => Buffer = (signer) => signer,
+    more: Buffer[] = [],
+  ): Promise<Buffer> {
     const identity = await repository();
     const { type, data, signer } = signedDataFields(cms, 'it');
     const value = signer[5]?.body ?? assert.fail();
-    const added = change(repositorySigner(identity, value, null));
+    const added = change(repositorySigner(identity, value, null, more));
     const certificates = [...(data[3] ? [data[3].body] : []), identity.certificate.raw];
     const parts = [...data.slice(0, 3).map(({ raw }) => raw), tlv(context(0), ...certificates)];
     const whole = seq(type.raw, explicit(0, seq(...parts, set(seq(...signer.map(({ raw }) => raw))))));
@@ -228,6 +236,14 @@ describe('the signature of a repository', () => {
     assert.match(JSON.stringify(report.signatures[0]?.notes), /countersigned by the repository/);
   });
 
+  it('nuget-countersignature: signs more than repositories do, by any key', async () => {
+    const owners = attribute('1.3.6.1.4.1.311.84.2.1.1.2', seq(tlv(0x0c, Buffer.from('owner'))));
+    const usual = await countersigned(undefined, [owners]);
+    assert.deepEqual(codes(await verify(await withSignature(usual))), []);
+    const message = await countersigned(undefined, [attribute('1.2.3', octets(Buffer.from('message')))]);
+    assert.deepEqual(codes(await verify(await withSignature(message))), ['nuget-countersignature']);
+  });
+
   it('nuget-countersignature: is not over this signature, or not the only one', async () => {
     const broken = await countersigned((signer) => Buffer.concat([signer.subarray(0, -1), Buffer.from([0])]));
     assert.deepEqual(codes(await verify(await withSignature(broken))), ['nuget-countersignature']);
@@ -248,6 +264,17 @@ describe('packages that NuGet would refuse are not signed', () => {
     await refuses(buildNuget(), 'nuget-key', { key: testSigningKey(other.codeSigning) });
   });
 
+  it('nuget-key: with a certificate that is signed with another algorithm than RSA', async () => {
+    const issuer = await createTestCertificate({ commonName: 'EC authority', purpose: 'authority' });
+    const identity = await createTestCertificate({
+      commonName: 'Publisher',
+      purpose: 'code-signing',
+      issuer,
+      key: pki.codeSigning.key,
+    });
+    await refuses(buildNuget(), 'nuget-key', { key: testSigningKey(identity) });
+  });
+
   it('nuget-manifest: with several manifests', () =>
     refuses(forge([...nugetEntries(''), { name: 'Other.nuspec', content: 'x' }]), 'nuget-manifest'));
 
@@ -263,8 +290,20 @@ describe('packages that NuGet would refuse are not signed', () => {
 
 describe('NuGet packages that are refused, or bad', () => {
   /** A signed package whose signature entry is another. */
-  const entry = (more: Partial<Forged>): Buffer =>
-    forge([...nugetEntries('one'), { name: '.signature.p7s', content: cms, method: 0, ...more }]);
+  const entry = (more: Partial<Forged>): Buffer => forge([...nugetEntries('one'), plainEntry(more)]);
+  const plainEntry = ({ local, central, ...more }: Partial<Forged>): Forged => ({
+    ...{ name: '.signature.p7s', content: cms, method: 0, flags: 0, attributes: 0 },
+    ...more,
+    // The time of signing.
+    local: (header) => {
+      header.writeUInt32LE(0x5cae6651, 10);
+      local?.(header);
+    },
+    central: (header) => {
+      header.writeUInt32LE(0x5cae6651, 12);
+      central?.(header);
+    },
+  });
   /** The signature with other bytes at the first place of some. */
   const edited = async (find: Buffer | string, put: Buffer | string): Promise<Buffer> => {
     const [from, to] = [Buffer.from(find as string), Buffer.from(put as string)];
@@ -286,11 +325,7 @@ describe('NuGet packages that are refused, or bad', () => {
     'a descriptor behind the signature': ['nuget-signature-entry', () => entry({ flags: 8 })],
     'two signatures': [
       'zip-entry-duplicate',
-      () =>
-        forge([
-          ...nugetEntries(''),
-          ...[1, 2].map(() => ({ name: '.signature.p7s', method: 0, content: cms })),
-        ]),
+      () => forge([...nugetEntries(''), ...[1, 2].map(() => plainEntry({}))]),
     ],
     'a signature that is no DER': ['der-malformed', () => entry({ content: 'signature' })],
     'a signature that is cut off': ['der-malformed', () => entry({ content: cms.subarray(0, -1) })],
@@ -310,6 +345,11 @@ describe('NuGet packages that are refused, or bad', () => {
     'an extra field at the signature, in the directory': [
       'nuget-entry-headers',
       () => entry({ centralExtra: extra(0x9999, Buffer.from('message')) }),
+    ],
+    'a flag, which NuGet refuses': ['nuget-signature-entry', () => entry({ flags: 0x800 })],
+    'the mode of a plain file, which NuGet refuses': [
+      'nuget-entry-headers',
+      () => entry({ attributes: 0o100644 * 0x10000 }),
     ],
     'other attributes': ['nuget-entry-headers', () => entry({ attributes: 0x12345678 })],
     'another host': ['nuget-entry-headers', () => entry({ central: (h) => void h.writeUInt16LE(0x0714, 4) })],
@@ -380,12 +420,7 @@ describe('NuGet packages that are refused, or bad', () => {
     ],
     'a file that was added': [
       'file-digest-differs',
-      () =>
-        forge([
-          ...nugetEntries('one'),
-          { name: 'b', content: 'x' },
-          { name: '.signature.p7s', content: cms, method: 0 },
-        ]),
+      () => forge([...nugetEntries('one'), { name: 'b', content: 'x' }, plainEntry({})]),
     ],
   };
 
