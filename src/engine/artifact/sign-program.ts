@@ -8,7 +8,7 @@ import { printable } from '../../lib/printable.ts';
 import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import { schemeOf } from '../authenticode/scheme-of.ts';
-import { signProgram, type SigningResult } from '../authenticode/sign.ts';
+import { requireAppendable, signProgram, type SigningResult } from '../authenticode/sign.ts';
 import { signaturesOf, verifySignableFile, type VerifyOptions } from '../authenticode/verify.ts';
 import { detachedName } from './detached.ts';
 import { openSignableFile } from '../formats/recognize.ts';
@@ -55,7 +55,7 @@ async function signerOf(file: SignableFile, path: string, options: KeepOptions):
 /**
  * Decides about a program that may be signed already: returns its signer if it is to be left alone, null if it is to
  * be signed. `path` is its path in a zip, or empty. Throws `already-signed` if the policy refuses signed programs,
- * and what `requireSignable` throws.
+ * `append-would-lose`, and what `requireSignable` throws.
  */
 export async function keptSigner(
   file: SignableFile,
@@ -78,6 +78,7 @@ async function existingSigner(
   // A bad signature is not appended to: ours beside it would not mend it.
   const signer = policy === 'keep' || policy === 'append' ? await signerOf(file, path, options) : null;
   if (policy === 'keep') return signer;
+  if (policy === 'append') requireAppendable(file);
   if (policy === 'reject')
     throw notAllowed(
       'already-signed',

@@ -145,15 +145,29 @@ function requirePermitted(
     throw notAllowed('already-signed', `${source.name}: it is signed already`, {
       hint: 'choose to keep, to replace, or to append to the signature that is there',
     });
-  if (existing === 'append' && !canNest)
-    throw notAllowed(
-      'append-would-lose',
-      unauthenticatedData.length > 0
-        ? `${source.name}: something lies beside its signature, and appending another one would lose it`
-        : `${source.name}: a second signature cannot be added to a file of this kind`,
-      { hint: 'leave it as it is, or replace all of its signatures' },
-    );
+  if (existing === 'append') requireAppendable({ source, signatures, canNest, unauthenticatedData });
 }
+
+/** Throws `append-would-lose` if the file is signed, and another signature cannot be added without losing what is there. */
+export function requireAppendable({
+  source,
+  signatures,
+  canNest,
+  unauthenticatedData,
+}: Pick<SignableFile, 'source' | 'signatures' | 'canNest' | 'unauthenticatedData'>): void {
+  if (canNest || signatures.length === 0) return;
+  throw appendWouldLose(
+    source.name,
+    unauthenticatedData.length > 0
+      ? 'something lies beside its signature, and appending another one would lose it'
+      : 'a second signature cannot be added to a file of this kind',
+  );
+}
+
+export const appendWouldLose = (name: string, why: string): SignpipeError =>
+  notAllowed('append-would-lose', `${name}: ${why}`, {
+    hint: 'leave it as it is, or replace all of its signatures: set signing.alreadySigned to keep or replace, or exclude it from signing.files with "!"',
+  });
 
 /** Throws if the format refuses signatures with these certificates, or there are none. */
 function requireSigner(

@@ -157,6 +157,12 @@ export function itKeepsTheContract(example: FormatExample): void {
     it('already-signed: unless the options permit it', () =>
       assert.rejects(sign(bytes), { code: 'already-signed' }));
 
+    it('is signed once if a signature is to be appended and there is none', async () => {
+      const once = await bytesOf((await sign(original, { existing: 'append' })).content);
+      const report = await verify(once);
+      assert.deepEqual([report.status, report.signatures.length], ['ok', 1]);
+    });
+
     if (appends)
       it('takes a second signature beside the first', async () => {
         const twice = await bytesOf((await sign(bytes, { existing: 'append', name: 'Second' })).content);

@@ -13,6 +13,7 @@ import {
 } from '../../formats/recognize.ts';
 import type { SignableFile } from '../../formats/signable-file.ts';
 import { isOurs } from '../globs.ts';
+import { appendWouldLose } from '../../authenticode/sign.ts';
 import { keptSigner } from '../sign-program.ts';
 import type { InsidePolicy, KeptEntry, LeftAlone, SignArtifactOptions } from '../signed-artifact.ts';
 import type { UnpackedProgram } from '../unpacked-programs.ts';
@@ -106,6 +107,7 @@ export class Search {
   async program(file: SignableFile): Promise<FileToSign> {
     const { source } = file;
     const contents = await this.contentsOf({ source, file }, { path: '' }, { mayChange: true });
+    this.requireSignable(file, contents);
     return { source, sha256: '', path: '', file, ...contents };
   }
 
@@ -225,7 +227,22 @@ export class Search {
       mayChange: mayChange && ours,
       fixed,
     });
-    return ours ? { ...fileOf(unpacked), file, ...contents } : null;
+    if (!ours) return null;
+    this.requireSignable(file, contents);
+    return { ...fileOf(unpacked), file, ...contents };
+  }
+
+  /**
+   * Asked before anything is signed, when it is known what will be signed inside of the file. A file that cannot be signed as
+   * it is may become signable by that; its own signatures are lost by it.
+   */
+  private requireSignable(file: SignableFile, { container }: ToSignInside): void {
+    if (!container) file.requireSignable();
+    else if (this.options.alreadySigned === 'append' && file.signatures.length > 0)
+      throw appendWouldLose(
+        file.source.name,
+        'what is to be signed inside of it would make its signature invalid',
+      );
   }
 
   /** A file that only begins like a program is data, unless it has to be a program. */
@@ -284,7 +301,7 @@ const notAProgram = (name: string): SignpipeError =>
 
 const insideFixed = (name: string, why: string): SignpipeError =>
   notAllowed('inside-fixed', `${name}: ${why}, so it cannot be replaced by its signed form`, {
-    hint: 'sign it before packing, pack it without this compression, or exclude it from signing.files with "!"',
+    hint: 'sign it before it is packed, pack it in another way (docs/formats.md), or exclude it from signing.files with "!"',
   });
 
 /** How many signatures will be made. */

@@ -1,10 +1,13 @@
 /** What each policy does with programs inside of containers, and the bounds of looking into them. */
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { compilePatterns } from '../../../../src/engine/artifact/globs.ts';
 import { shownPlace } from '../../../../src/engine/artifact/inside/place.ts';
 import type { SignArtifactOptions } from '../../../../src/engine/artifact/signed-artifact.ts';
+import { planFile } from '../../../../src/engine/artifact/plan-file.ts';
+import { buildCab } from '../../../fixtures/cab.ts';
 import { LIMITS } from '../../../lib/zip/zips.ts';
 import { invalid } from '../../../../src/lib/errors.ts';
 import type { Container, OpenMember } from '../../../../src/engine/formats/container.ts';
@@ -141,6 +144,43 @@ describe('inside: sign', () => {
     await refuses(file, 'm.zip', {}, { code: 'zip-truncated', hint: /exclude the container/ });
     const isOurs = compilePatterns(['**/*.exe', '!i.zip']);
     assert.deepEqual((await world.sign('m.zip', file, { isOurs })).places, ['x.exe']);
+  });
+
+  it('refuses before the first signature what cannot be signed itself, as the plan does', async () => {
+    let signatures = 0;
+    const { key } = world.options;
+    const counting = Object.assign(Object.create(key) as typeof key, {
+      sign: (...request: Parameters<typeof key.sign>) => {
+        signatures += 1;
+        return key.sign(...request);
+      },
+    });
+    const set = buildCab({
+      next: ['b.cab', 'disk 2'],
+      folders: [{ files: [{ name: 'a.txt', data: Buffer.from('text') }] }],
+    });
+    const isOurs = compilePatterns(['**/*.exe', '**/*.cab']);
+    const more = { isOurs, key: counting };
+    await refuses(set, 'set.cab', more, { code: 'cab-set' });
+    await refuses(zipOf({ 'a.exe': program(1), 'set.cab': set }), 'set.zip', more, { code: 'cab-set' });
+    const options = { ...world.options, inside: 'sign', isOurs } as const;
+    const path = join(world.folder, 'set.cab');
+    await writeFile(path, set);
+    await assert.rejects(planFile(path, options), { code: 'cab-set' });
+    assert.equal(signatures, 0);
+  });
+
+  it('append-would-lose: signing inside would make the signature of the container invalid', async () => {
+    const inner = boxOf({ 'a.exe': program(1) });
+    const { bytes: signed } = await world.sign('p.box', inner, { inside: 'report' });
+    const append = { alreadySigned: 'append' } as const;
+    await refuses(zipOf({ 'p.box': signed }), 'p.zip', append, {
+      code: 'append-would-lose',
+      message: /p\.box: what is to be signed inside of it would make its signature invalid/,
+    });
+    assert.deepEqual((await world.sign('p.box', signed, { ...append, inside: 'report' })).places, ['']);
+    assert.deepEqual((await world.sign('p.box', inner, append)).places, ['a.exe', '']);
+    assert.deepEqual((await world.sign('p.box', signed, { alreadySigned: 'replace' })).places, ['a.exe', '']);
   });
 
   it('leaves packages that a changed file would break', async () => {
