@@ -61,7 +61,12 @@ export async function readBurnBundle(
   const size = section.end - section.start;
   if (size < SMALLEST || size > LONGEST) return { fault: `its section .wixburn has ${size} bytes` };
   const stubEnd = sections.reduce((most, { end }) => Math.max(most, end), 0);
-  return partsOf(await source.read(section.start, size), { at: section.start, stubEnd, bodyEnd });
+  const parts = partsOf(await source.read(section.start, size), { at: section.start, stubEnd, bodyEnd });
+  if (parts.fault !== null) return parts;
+  const { end } = parts.attached;
+  // Padding is left out when another engine is attached: nothing else may be there.
+  if ((await source.read(end, bodyEnd - end)).every((byte) => byte === 0)) return parts;
+  return { fault: `${bodyEnd - end} bytes that are not zero follow its containers` };
 }
 
 interface Surroundings {

@@ -19,7 +19,8 @@ const SIGN_AGAIN = {
  *
  * | code                     | meaning                                                             |
  * | ------------------------ | ------------------------------------------------------------------- |
- * | `page-hashes-malformed`  | not a table of entries in ascending order with a last one of zeros  |
+ * | `page-hashes-malformed`  | not a table of entries in ascending order with a last one of zeros, |
+ * |                          | or more entries than there are pages                                |
  * | `page-hashes-incomplete` | some page of the headers or a section has no entry                  |
  * | `page-hashes-differ`     | a hash is not that of the page                                      |
  */
@@ -30,6 +31,7 @@ export async function verifyPageHashes(
 ): Promise<void> {
   const entries = readEntries(table, DIGEST_BYTES[hash], file.layout.bodyEnd, what);
   const ownEnds = requireComplete(entries, mappedRanges(file.layout), what);
+  requireBounded(entries.length - 1 - ownEnds.size, file.layout.bodyEnd, what);
   const pages = new PageHasher(file, hash);
   for (const [at, { offset, hash: expected }] of entries.slice(0, -1).entries()) {
     const next = Math.min(offset + PAGE, entries[at + 1]?.offset ?? 0, file.layout.bodyEnd);
@@ -121,4 +123,14 @@ function requireComplete(
       SIGN_AGAIN,
     );
   return ends;
+}
+
+/** Each entry costs the hash of a whole page: those of other bytes than sections may be no more than the file has pages. */
+function requireBounded(others: number, bodyEnd: number, what: string): void {
+  if (others > Math.ceil(bodyEnd / PAGE))
+    throw invalid(
+      'page-hashes-malformed',
+      `${what}: its page hashes are ${others} more than its headers and sections have pages`,
+      SIGN_AGAIN,
+    );
 }

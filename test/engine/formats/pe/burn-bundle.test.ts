@@ -157,6 +157,7 @@ describe('a bundle whose section .wixburn is not as WiX writes it', () => {
     'a stub beyond the file': { stub: 0xffffffff },
     'a stub that is longer than it is': { stub: 1600 },
     'bytes behind the containers': { after: filler(8) },
+    'other bytes than zeros where padding would be': { after: filler(6) },
     'a signature before the end of the engine': { original: [1, 4528, 64] },
     'a signature far behind the engine': { original: [1, 4552, 64] },
     'a signature not at a multiple of eight': { original: [1, 4539, 64] },

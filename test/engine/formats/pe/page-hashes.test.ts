@@ -171,6 +171,25 @@ describe('page hashes are checked', () => {
     it(`page-hashes-malformed: ${what}`, () =>
       assert.rejects(check(some), { code: 'page-hashes-malformed' }));
 
+  it('also of bytes behind the sections, but page-hashes-malformed if there are more hashes than pages', async () => {
+    const withMore = (more: number): Buffer =>
+      Buffer.concat([
+        table.subarray(0, 5 * 36),
+        ...Array.from({ length: more }, (_, index) => {
+          const at = 11264 + 100 * index;
+          return entry(at, bytes.subarray(at, at + 100));
+        }),
+        Buffer.alloc(36).fill(0xff, 0, 4),
+      ]);
+    const lastOf = (some: Buffer, more: number): Buffer => {
+      const at = 11264 + 100 * (more - 1);
+      entry(at, bytes.subarray(at)).copy(some, some.length - 72);
+      return some;
+    };
+    await check(lastOf(withMore(3), 3));
+    await assert.rejects(check(lastOf(withMore(4), 4)), { code: 'page-hashes-malformed' });
+  });
+
   it('in bounded time if thousands of sections share the same bytes', async () => {
     const many = Array.from({ length: 3000 }, () => ({ name: 'x', data: filler(0) }));
     const shared = buildPe({ sections: many, overlay: filler(4 * 1024 * 1024) });
