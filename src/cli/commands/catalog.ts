@@ -4,6 +4,7 @@ import { parseMoment } from '../parse-moment.ts';
 import { makeCatalog, type NewCatalog } from '../../engine/catalog/make-catalog.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import type { SignedFile } from '../../engine/artifact/signed-artifact.ts';
+import { extensionOf } from '../../engine/formats/file-extension.ts';
 import type { TextAttribute } from '../../engine/formats/catalog/build-list.ts';
 import { writeAtomically } from '../../lib/bytes/atomic-file.ts';
 import { writeFully } from '../../lib/bytes/read-write-fully.ts';
@@ -79,8 +80,17 @@ function describe(
   return `${printable(output)}: lists ${plural(paths.length, 'file')}; ${how}`;
 }
 
+/** Windows knows catalogs by this extension: drivers name theirs so, and Explorer shows the signature. */
+function requireCatalogName(output: string): void {
+  if (extensionOf(output) === 'cat') return;
+  throw usage('output-extension', `${printable(output)}: not the name of a catalog`, {
+    hint: 'give it a name that ends in .cat',
+  });
+}
+
 /** `signpipe catalog`: makes a catalog of files and folders, and signs it. */
 export async function catalogCommand(files: string[], options: CatalogCommandOptions): Promise<number> {
+  requireCatalogName(options.output);
   const output = await outputTo(options.output, options.force);
   const catalog = await make(files, options);
   try {

@@ -120,7 +120,7 @@ function describeOutcome(
     );
   if (outcome.folder)
     lines.push(
-      `  ${printable(options.folder ?? '')}: ${plural(outcome.folder.good, 'file')} as the catalog lists them`,
+      `  ${printable(options.folder ?? '')}: ${plural(outcome.folder.good, 'file')} as the catalog says`,
     );
   if (outcome.provenance) lines.push(...provenanceLines(outcome.provenance));
   lines.push(...faultLines(faults));

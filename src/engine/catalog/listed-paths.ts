@@ -1,8 +1,10 @@
-import { readdir, stat } from 'node:fs/promises';
-import { basename, join, relative, resolve, sep } from 'node:path';
+import type { Stats } from 'node:fs';
+import { opendir, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { hasCode, invalid, usage } from '../../lib/errors.ts';
 import { fromSystemError } from '../../lib/system-error.ts';
 import { printable } from '../../lib/printable.ts';
+import { faultOfPath, folded } from './windows-paths.ts';
 
 /** A file on this machine, and the path that a catalog gives it: below its folder, with backslashes. */
 export interface FoundFile {
@@ -17,40 +19,78 @@ const MAX_FILES = 100_000;
 
 /**
  * The files that are named, and all below the folders that are, in the order of their paths; without `except`, which is the
- * catalog itself. Throws `file-not-found`, or `catalog-too-many-files`.
+ * catalog itself, however it is reached. Links are not followed below the folders. Throws `file-not-found`, or
+ * `catalog-too-many-files`.
  */
-export async function findFiles(inputs: readonly string[], except: string): Promise<FoundFile[]> {
+export async function findFiles(
+  inputs: readonly string[],
+  except: string,
+  most = MAX_FILES,
+): Promise<FoundFile[]> {
+  const catalog = await placeOf(except);
   const found: FoundFile[] = [];
-  for (const input of inputs) found.push(...(await filesIn(input)));
-  if (found.length > MAX_FILES)
-    throw invalid(
-      'catalog-too-many-files',
-      `${found.length} files, more than the ${MAX_FILES} of one catalog`,
-      {
-        hint: 'make several catalogs, each for some of the files',
-      },
-    );
-  const others = found.filter(({ file }) => resolve(file) !== resolve(except));
-  return others.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  for (const input of inputs) {
+    const place = await placeOf(input);
+    for await (const each of filesIn(input)) {
+      if (join(place, relative(input, each.file)) === catalog) continue;
+      if (found.push(each) > most) throw tooMany(most);
+    }
+  }
+  return found.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
 }
 
-async function filesIn(input: string): Promise<FoundFile[]> {
+const tooMany = (most: number): Error =>
+  invalid('catalog-too-many-files', `there are more than the ${most} files of one catalog`, {
+    hint: 'make several catalogs, each for some of the files',
+  });
+
+/** Where a file or folder lies, or would lie, without links on the way. */
+async function placeOf(path: string): Promise<string> {
   try {
-    const stats = await stat(input);
-    if (!stats.isDirectory())
-      return [{ file: input, path: windowsPath(basename(input)), special: !stats.isFile() }];
-    const entries = await readdir(input, { recursive: true, withFileTypes: true });
-    return entries
-      .filter((entry) => !entry.isDirectory())
-      .map((entry) => {
-        const file = join(entry.parentPath, entry.name);
-        return { file, path: windowsPath(relative(input, file)), special: !entry.isFile() };
-      });
+    return await realpath(path);
+  } catch {
+    // It does not exist yet. If its folder does not either, it is none of the files.
+    return join(await realpath(dirname(path)).catch(() => dirname(path)), basename(path));
+  }
+}
+
+async function* filesIn(input: string): AsyncGenerator<FoundFile> {
+  const stats = await statsOf(input);
+  if (stats.isDirectory()) yield* filesBelow(input);
+  else yield { file: input, path: windowsPath(basename(input)), special: !stats.isFile() };
+}
+
+/** Reads one folder after another, without holding the names of a whole folder. */
+async function* filesBelow(top: string): AsyncGenerator<FoundFile> {
+  const folders = [top];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop())
+    try {
+      for await (const entry of await opendir(folder)) {
+        const file = join(folder, entry.name);
+        if (entry.isDirectory()) folders.push(file);
+        else yield { file, path: windowsPath(relative(top, file)), special: !entry.isFile() };
+      }
+    } catch (error) {
+      throw fromSystemError(error, folder) ?? error;
+    }
+}
+
+async function statsOf(path: string): Promise<Stats> {
+  try {
+    return await stat(path);
   } catch (error) {
     if (hasCode(error, 'ENOENT'))
-      throw usage('file-not-found', `${input}: no such file or folder`, { cause: error });
-    throw fromSystemError(error, input) ?? error;
+      throw usage('file-not-found', `${path}: no such file or folder`, { cause: error });
+    throw fromSystemError(error, path) ?? error;
   }
+}
+
+/** Throws `not-a-folder`, or `file-not-found`. */
+export async function requireFolder(path: string): Promise<void> {
+  if ((await statsOf(path)).isDirectory()) return;
+  throw usage('not-a-folder', `${printable(path)}: not a folder`, {
+    hint: 'name the folder that holds the files of the catalog',
+  });
 }
 
 /** With backslashes between folders. One within a name becomes a slash, so that it is not taken for the name of a folder. */
@@ -59,13 +99,6 @@ const windowsPath = (path: string): string =>
     .split(sep)
     .map((name) => name.replaceAll('\\', '/'))
     .join('\\');
-
-/** Characters that no file name on Windows has; the backslash separates folders. */
-// eslint-disable-next-line no-control-regex -- these are what no name may have
-const NOT_IN_NAMES = /[\0-\x1f<>:"/|?*]/;
-
-/** Names are compared as Windows does: it ignores case. */
-export const folded = (path: string): string => path.toLowerCase();
 
 /**
  * Requires paths that Windows can have, each once; throws `catalog-not-a-file`, `catalog-path` or `catalog-path-repeated`.
@@ -77,8 +110,11 @@ export function requirePaths(files: readonly FoundFile[]): void {
       throw invalid('catalog-not-a-file', `${file}: a link, pipe or device, which a catalog cannot list`, {
         hint: 'copy what it leads to into the folder, or remove it',
       });
-    if (NOT_IN_NAMES.test(path))
-      throw invalid('catalog-path', `${printable(file)}: no file on Windows can have this name`);
+    const why = faultOfPath(path);
+    if (why !== null)
+      throw invalid('catalog-path', `${printable(file)}: it ${why}`, {
+        hint: 'rename the file, or leave it out: a catalog is for files on Windows',
+      });
     if (seen.has(folded(path)))
       throw invalid(
         'catalog-path-repeated',

@@ -52,7 +52,7 @@ describe('signpipe catalog', () => {
     assert.match(values, /1\.3\.6\.1\.4\.1\.311\.12\.1\.3[^]*1\.3\.6\.1\.4\.1\.311\.12\.2\.3/);
     const verified = await here('verify', 'driver/x.cat', '--ca', 'ca.pem', '--folder', 'driver');
     assert.deepEqual(
-      [verified.status, /2 files as the catalog lists them/.test(verified.stdout)],
+      [verified.status, /2 files as the catalog says/.test(verified.stdout)],
       [0, true],
       verified.stdout,
     );

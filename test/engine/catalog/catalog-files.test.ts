@@ -4,11 +4,13 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { afterEach, before, beforeEach, describe, it } from 'node:test';
 import { checkFiles } from '../../../src/engine/catalog/check-files.ts';
+import { findFiles } from '../../../src/engine/catalog/listed-paths.ts';
 import { makeCatalog, type CatalogOptions } from '../../../src/engine/catalog/make-catalog.ts';
+import { folded } from '../../../src/engine/catalog/windows-paths.ts';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
-import { buildList } from '../../../src/engine/formats/catalog/build-list.ts';
+import { buildList, type ListedFile } from '../../../src/engine/formats/catalog/build-list.ts';
 import { buildUnsignedCatalog } from '../../../src/engine/formats/catalog/catalog-file.ts';
 import { parseTrustList, textOf, type TrustList } from '../../../src/engine/formats/catalog/trust-list.ts';
 import { children, parseDer } from '../../../src/lib/asn1/der.ts';
@@ -29,6 +31,11 @@ const ofSha1 = seq(
   seq(oid(OID.catalogListMember2), NULL),
   seq(seq(octets(Buffer.alloc(20, 1)), set())),
 );
+
+let authenticode: Buffer;
+before(async () => {
+  authenticode = await (await openBytes(program)).digest('sha256');
+});
 
 let folder = '';
 const at = (...path: string[]): string => join(folder, 'driver', ...path);
@@ -74,12 +81,11 @@ describe('a catalog of a folder', () => {
     const { der, paths } = await makeCatalog([at()], options());
     assert.deepEqual(paths, ['driver.inf', 'x64\\driver.sys', 'x64\\empty.txt']);
     const list = listIn(der);
-    const authenticode = (await (await openBytes(program)).digest('sha256')).toString('hex');
     assert.deepEqual(
       described(list),
       [
         [sha256('[Version]\r\n'), OID.spcCabData, 'FilePath=driver.inf'],
-        [authenticode, OID.spcPeImageData, 'FilePath=x64\\driver.sys'],
+        [authenticode.toString('hex'), OID.spcPeImageData, 'FilePath=x64\\driver.sys'],
       ].sort(([a = ''], [b = '']) => (a < b ? -1 : 1)),
     );
     assert.deepEqual(list.attributes.map(textOf), ['x64\\empty.txt']);
@@ -128,6 +134,20 @@ describe('a catalog of a folder', () => {
     );
   });
 
+  it('does not list itself either if a link leads to it', async () => {
+    await writeFile(at('driver.cat'), 'an earlier catalog');
+    await symlink('driver', join(folder, 'link'));
+    const { paths } = await makeCatalog([at()], options({ output: join(folder, 'link', 'driver.cat') }));
+    assert.ok(!paths.includes('driver.cat'));
+    const linked = await makeCatalog([join(folder, 'link')], options());
+    assert.deepEqual(linked.paths, paths);
+  });
+
+  it('catalog-too-many-files: does not hold the names of more files than a catalog may list', async () => {
+    assert.equal((await findFiles([at()], at('driver.cat'), 3)).length, 3);
+    await assert.rejects(findFiles([at()], at('driver.cat'), 2), { code: 'catalog-too-many-files' });
+  });
+
   const refused: [
     code: string,
     what: string,
@@ -137,10 +157,27 @@ describe('a catalog of a folder', () => {
     ['catalog-not-a-file', 'a link', () => symlink('driver.inf', at('link'))],
     ['catalog-path', 'a name with a colon', () => writeFile(at('a:b'), 'x')],
     ['catalog-path', 'a name with a backslash', () => writeFile(at('a\\b'), 'x')],
+    ['catalog-path', 'a name with a dot at its end', () => writeFile(at('a.'), 'x')],
+    [
+      'catalog-path',
+      'a folder with a space at its end',
+      () => mkdir(at('a ')).then(() => writeFile(at('a ', 'b'), 'x')),
+    ],
+    ['catalog-path', 'the name of a device', () => writeFile(at('Aux.txt'), 'x')],
+    [
+      'catalog-path',
+      'a name that is not UTF-8',
+      () => writeFile(Buffer.concat([Buffer.from(at('a')), Buffer.from([0xff])]), 'x'),
+    ],
     [
       'catalog-path-repeated',
       'names that Windows does not tell apart',
       () => writeFile(at('DRIVER.INF'), 'x'),
+    ],
+    [
+      'catalog-path-repeated',
+      'Greek names that Windows does not tell apart',
+      () => Promise.all(['σ', 'ς'].map((name) => writeFile(at(name), 'x'))),
     ],
     ['catalog-cabinet', 'a cabinet', () => writeFile(at('a.cab'), Buffer.from('MSCF\0\0\0\0'))],
     ['catalog-empty', 'nothing', () => rm(at(), { recursive: true }).then(() => mkdir(at()))],
@@ -163,6 +200,29 @@ describe('a catalog of a folder', () => {
       await prepare();
       await assert.rejects(makeCatalog([at()], options(more)), { code });
     });
+});
+
+it('compares names as NTFS does: unit by unit, in upper case, never a letter of ASCII with another', () => {
+  const classes = [
+    ['straße'],
+    ['STRASSE'],
+    ['k', 'K'],
+    ['\u212a'],
+    ['i', 'I'],
+    ['ı'],
+    ['İ'],
+    ['s'],
+    ['ſ'],
+    ['é', 'É'],
+    ['σ', 'ς', 'Σ'],
+  ];
+  const all = classes.flat();
+  for (const each of classes)
+    for (const name of each)
+      assert.deepEqual(
+        all.filter((other) => folded(other) === folded(name)),
+        each,
+      );
 });
 
 describe('a folder that is compared with its catalog', () => {
@@ -243,10 +303,68 @@ describe('a folder that is compared with its catalog', () => {
     ]);
   });
 
+  it('is compared by paths and by digests with a catalog of which only some entries have paths', async () => {
+    const list = [
+      listed('[Version]\r\n', { attributes: [{ name: 'FilePath', value: 'driver.inf' }] }),
+      sys(),
+    ];
+    const mixed = buildUnsignedCatalog(buildList(list, { time: TIME }));
+    await rm(at('x64', 'empty.txt'));
+    assert.deepEqual(await check(mixed), ['2 good']);
+    await rename(at('x64', 'driver.sys'), at('other.sys'));
+    assert.deepEqual(await check(mixed), ['2 good']);
+    await rename(at('other.sys'), at('driver.inf'));
+    assert.deepEqual(await check(mixed), [
+      '0 good',
+      'catalog-file-changed driver.inf',
+      'catalog-file-missing x.sys',
+    ]);
+  });
+
+  const sys = (more: Partial<ListedFile> = {}): ListedFile => ({
+    kind: 'pe',
+    sha256: authenticode,
+    attributes: [{ name: 'File', value: 'x.sys' }],
+    ...more,
+  });
+
+  it('is not good with the digest of another kind: of the bytes of a file, or of a program', async () => {
+    await rm(at('driver.inf'));
+    await rm(at('x64', 'empty.txt'));
+    const attributes = [{ name: 'FilePath', value: 'x64\\driver.sys' }];
+    const asBytes = [sys({ kind: 'flat' }), sys({ kind: 'flat', attributes })];
+    for (const [list, faults] of [
+      [asBytes.slice(0, 1), ['0 good', 'catalog-file-extra x64\\driver.sys', 'catalog-file-missing x.sys']],
+      [asBytes.slice(1), ['0 good', 'catalog-file-changed x64\\driver.sys']],
+      [[sys()], ['1 good']],
+    ] as const)
+      assert.deepEqual(await check(buildUnsignedCatalog(buildList(list, { time: TIME }))), faults);
+  });
+
+  it('is compared with its catalog wherever a link to this lies', async () => {
+    await symlink('driver', join(folder, 'link'));
+    const source = new BufferSource(catalog, join(folder, 'link', 'driver.cat'));
+    assert.equal((await checkFiles(source, at())).good, 3);
+  });
+
+  it('not-a-folder: a file', () =>
+    assert.rejects(checkFiles(new BufferSource(catalog, at('driver.cat')), at('driver.inf')), {
+      code: 'not-a-folder',
+    }));
+
   const unusable: [code: string, what: string, catalog: () => Buffer][] = [
     ['not-a-catalog', 'a program', () => program],
     ['not-signable', 'a text', () => Buffer.from('text')],
     ['catalog-sha1', 'a catalog of SHA-1 digests alone', () => buildUnsignedCatalog(ofSha1)],
+    [
+      'catalog-entry-differs',
+      'a catalog with an entry of another digest',
+      () => {
+        const list = buildList([listed('a')], { time: TIME });
+        list.write('another', list.indexOf(listed('a').sha256));
+        return buildUnsignedCatalog(list);
+      },
+    ],
     [
       'catalog-path-repeated',
       'a catalog with two digests for one path',

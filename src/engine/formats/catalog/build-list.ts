@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { contextPrimitive } from '../../../lib/asn1/der.ts';
+import { contextPrimitive, TAG } from '../../../lib/asn1/der.ts';
 import {
   bitString,
   bmp,
@@ -9,7 +9,7 @@ import {
   octets,
   oid,
   seq,
-  set,
+  sorted,
   time as encodeTime,
   tlv,
 } from '../../../lib/asn1/encode-der.ts';
@@ -81,7 +81,7 @@ interface Entry {
 }
 
 function entry(identifier: Buffer, attributes: readonly Buffer[]): Entry {
-  return { identifier, der: seq(octets(identifier), set(...attributes)) };
+  return { identifier, der: seq(octets(identifier), tlv(TAG.set, Buffer.concat(sorted(attributes)))) };
 }
 
 function entriesOf({ kind, sha256, sha1, attributes }: ListedFile): Entry[] {
@@ -103,9 +103,10 @@ export function buildList(
   { attributes = [], time, listId }: ListOptions,
 ): Buffer {
   const entries = files.flatMap(entriesOf).sort((a, b) => a.identifier.compare(b.identifier));
-  const subjects = seq(...entries.map(({ der }) => der));
+  // Concatenated, since a function cannot take a hundred thousand arguments.
+  const subjects = seq(Buffer.concat(entries.map(({ der }) => der)));
   const extensions = attributes.map((each) => seq(oid(OID.catalogNameValue), octets(nameValue(each))));
-  const about = extensions.length > 0 ? [explicit(0, seq(...extensions))] : [];
+  const about = extensions.length > 0 ? [explicit(0, seq(Buffer.concat(extensions)))] : [];
   const derived = createHash('sha256').update(subjects).update(Buffer.concat(about)).digest().subarray(0, 16);
   return seq(
     seq(oid(OID.catalogList)),

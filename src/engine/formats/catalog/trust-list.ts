@@ -60,7 +60,10 @@ export interface TrustList {
   readonly attributes: readonly NameValue[];
 }
 
-/** The most entries: Windows' largest catalogs have some ten thousand. */
+/**
+ * The most entries, attributes of an entry and attributes of the list: Windows' largest catalogs have some ten thousand entries.
+ * Equal files share an entry, which names each, and the list names files without content.
+ */
 const MAX_ENTRIES = 200_000;
 
 const VERSIONS: ReadonlyMap<string, 1 | 2> = new Map([
@@ -117,7 +120,7 @@ function requireCatalogUsage(usage: Der, what: string): void {
 function readEntry(der: Der, what: string): CatalogEntry {
   const reader = new DerReader(der, what);
   const identifier = readOctets(reader.next(), what);
-  const attributes = reader.done ? [] : children(reader.next(TAG.set), what);
+  const attributes = reader.done ? [] : children(reader.next(TAG.set), what, MAX_ENTRIES);
   reader.end();
   const values = attributes.map((each) => readAttribute(each, what));
   const [data, ...others] = values.flatMap(({ type, values }) =>
@@ -161,7 +164,7 @@ function readNameValue(der: Der, what: string): NameValue {
 
 /** Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING } (RFC 5280, 4.1) */
 function readExtensions(der: Der, what: string): NameValue[] {
-  return children(expectTag(der, TAG.sequence, what), what).flatMap((each) => {
+  return children(expectTag(der, TAG.sequence, what), what, MAX_ENTRIES).flatMap((each) => {
     const reader = new DerReader(each, what);
     const type = readOid(reader.next(), what);
     const critical = reader.optional(TAG.boolean);
