@@ -18,6 +18,9 @@ export interface PackageFile {
   readonly cabinet: string;
 }
 
+/** Attribute of a file (msidbFileAttributesNoncompressed): it lies beside the package, though its medium names a cabinet. */
+const NOT_IN_CABINET = 0x2000;
+
 /** The largest file that the table can state, in bytes. */
 const LARGEST_FILE = 0x7fffffff;
 
@@ -47,7 +50,7 @@ export class PackageFiles {
     for (let row = 0; row < files.rowCount; row += 1) {
       const key = files.text(row, 'File');
       if (byKey.has(key)) throw corruptDatabase(fileName, `two files have the key ${JSON.stringify(key)}`);
-      const cabinet = cabinetOf(files.integer(row, 'Sequence') ?? 0);
+      const cabinet = isLoose(files, row) ? '' : cabinetOf(files.integer(row, 'Sequence') ?? 0);
       byKey.set(key, { key, name: longName(files.text(row, 'FileName')), row, cabinet });
     }
     return new PackageFiles(database, files, await database.table('MsiFileHash'), byKey, fileName);
@@ -77,6 +80,9 @@ export class PackageFiles {
       .map(({ name, bytes }) => ({ name: this.database.streamName(name), bytes }));
   }
 }
+
+const isLoose = (files: Table, row: number): boolean =>
+  files.has('Attributes') && ((files.integer(row, 'Attributes') ?? 0) & NOT_IN_CABINET) !== 0;
 
 /** `SHORT~1.EXE|long name.exe`, or one name. */
 const longName = (fileName: string): string => fileName.slice(fileName.indexOf('|') + 1);

@@ -221,6 +221,25 @@ describe('the files in a package', () => {
     }
   });
 
+  it('lie beside the package if their attributes say so, whatever cabinet their medium names', async () => {
+    const columns = { ...fileTable([]).columns, Attributes: 'i2' } as const;
+    const rows = [
+      ['in', 'c', 'in.exe', 2, null, 1, 0x4200],
+      ['out', 'c', 'out.exe', 2, null, 2, 0x2200],
+    ];
+    const files = ['in', 'out'].map((name) => ({ name, data: Buffer.from('x') }));
+    const { members } = await open(
+      makePackage([
+        ...makeDatabase({ File: { columns, rows }, Media: mediaTable([[1, 2, '#one.cab']]) }),
+        stream('one.cab', buildCab({ folders: [{ files }] })),
+      ]),
+    );
+    assert.deepEqual(
+      members.map(({ path, fixed = '' }) => `${path}: ${fixed}`),
+      ['in/in.exe: ', 'one.cab/out: is not in the table of files', 'out/out.exe: lies beside the package'],
+    );
+  });
+
   it('are replaced in several cabinets at once, in short and in long tables', async () => {
     for (const options of [{}, { width: 3 as const }]) {
       const rebuilt = await replace(everywhere(options), {

@@ -48,6 +48,10 @@ export class Table {
     this.rowCount = bytes.length / rowSize;
   }
 
+  has(column: string): boolean {
+    return this.places.has(column);
+  }
+
   /** A value; the empty string if there is none. */
   text(row: number, name: string): string {
     const { at, column } = this.place(row, name, 'string');
