@@ -100,7 +100,8 @@ describe('a package that wixl built', () => {
         await must(
           'sh',
           '-c',
-          `mkdir '${at}/${name}' && msidump -s -t -d '${at}/${name}' '${at}/${name}.msi'`,
+          // msidump also writes a folder Binary where it is started.
+          `mkdir '${at}/${name}' && cd '${at}' && msidump -s -t -d '${at}/${name}' '${at}/${name}.msi'`,
         );
       const differences = (await must('sh', '-c', `cd '${at}' && diff -rq old new | sort; true`))
         .trim()
