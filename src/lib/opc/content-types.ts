@@ -1,5 +1,5 @@
 import { childElements, attributeText, parseXml } from '../xml/parse-xml.ts';
-import { holdsText } from '../xml/plain-xml.ts';
+import { hasAttributes, holdsText } from '../xml/plain-xml.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 
 /** The stream of a package that says of which type its parts are (Open Packaging Conventions, ECMA-376 part 2, 10.1.2). */
@@ -26,6 +26,7 @@ export function readContentTypes(bytes: Buffer, what: string): ContentType[] {
   if (!root || root.localName !== 'Types' || root.namespaceURI !== NAMESPACE)
     throw malformed(what, 'it does not hold Types');
   if (holdsText(root)) throw malformed(what, 'it holds text');
+  if (hasAttributes(root)) throw malformed(what, 'its root has an attribute');
   const types = childElements(root).map((each): ContentType => {
     const kind = each.localName;
     if (each.namespaceURI !== NAMESPACE || (kind !== 'Default' && kind !== 'Override'))

@@ -1,5 +1,5 @@
 import { childElements, attributeText, parseXml } from '../xml/parse-xml.ts';
-import { holdsText } from '../xml/plain-xml.ts';
+import { hasAttributes, holdsText } from '../xml/plain-xml.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 
 const NAMESPACE = 'http://schemas.openxmlformats.org/package/2006/relationships';
@@ -27,6 +27,7 @@ export function readRelationships(bytes: Buffer, what: string): Relationship[] {
   if (!root || root.localName !== 'Relationships' || root.namespaceURI !== NAMESPACE)
     throw malformed(what, 'it does not hold Relationships');
   if (holdsText(root)) throw malformed(what, 'it holds text');
+  if (hasAttributes(root)) throw malformed(what, 'its root has an attribute');
   const all = childElements(root).map((each): Relationship => {
     if (each.namespaceURI !== NAMESPACE || each.localName !== 'Relationship')
       throw malformed(what, `it holds ${each.tagName}`);

@@ -9,11 +9,17 @@ import type { Part } from './vsix-package.ts';
  * write, or an attacker could put a message there while the package still verifies.
  */
 
-/** Extra fields with times and owners, which packers write, by their identifier: the lengths that they have. */
-const EXTRA_FIELDS: ReadonlyMap<number, ReadonlySet<number>> = new Map([
-  [0x000a, new Set([32])], // NTFS times
-  [0x5455, new Set([5, 9, 13])], // Unix times (Info-ZIP)
-  [0x7875, new Set([11])], // Unix owner (Info-ZIP)
+/**
+ * Extra fields with times and owners, which packers write, by their identifier: whether the data is all that, and nothing more.
+ * Times and owners themselves are free.
+ */
+const EXTRA_FIELDS: ReadonlyMap<number, (data: Buffer) => boolean> = new Map([
+  // NTFS (APPNOTE 4.5.5): four reserved bytes, then attribute 1 with three times of 8 bytes.
+  [0x000a, (data) => data.length === 32 && data.toString('hex', 0, 8) === '0000000001001800'],
+  // Unix times (Info-ZIP): which of three there are, in the local header; the central one holds at most the first.
+  [0x5455, (data) => [5, 9, 13].includes(data.length) && data.readUInt8(0) < 8],
+  // Unix owner (Info-ZIP): version 1, user and group in 4 bytes each.
+  [0x7875, (data) => data.length === 11 && data.readUInt16BE(0) === 0x0104 && data.readUInt8(6) === 4],
 ]);
 
 const HOSTS: ReadonlySet<number> = new Set([0, 3, 11]);
@@ -27,13 +33,15 @@ const DOS_ATTRIBUTES: ReadonlySet<number> = new Set([0, 0x20]);
 /** Descriptor, effort of compression, names in UTF-8. */
 const FLAGS = 0x080e;
 
-const hasKnownExtra = (header: Buffer, shape: HeaderShape): boolean =>
-  [...extraFields(extraOf(header, shape), () => 'entry')].every(
-    ({ id, data }) => EXTRA_FIELDS.get(id)?.has(data.length) ?? false,
-  ) && extraOf(header, shape).length === lengthOfFields(extraOf(header, shape));
-
-const lengthOfFields = (extra: Buffer): number =>
-  [...extraFields(extra, () => 'entry')].reduce((sum, { data }) => sum + 4 + data.length, 0);
+function hasKnownExtra(header: Buffer, shape: HeaderShape): boolean {
+  const extra = extraOf(header, shape);
+  const fields = [...extraFields(extra, () => 'entry')];
+  return (
+    fields.every(({ id, data }) => EXTRA_FIELDS.get(id)?.(data) ?? false) &&
+    new Set(fields.map(({ id }) => id)).size === fields.length &&
+    extra.length === fields.reduce((sum, { data }) => sum + 4 + data.length, 0)
+  );
+}
 
 /** Whether the headers of an entry say only what packers write; a path in two headers has one form. */
 function isPlain({ local, central }: ArchiveEntry): boolean {

@@ -3,7 +3,7 @@ import { parseDer, type Der } from '../../../lib/asn1/der.ts';
 import { Certificate } from '../../../lib/x509/certificate.ts';
 import { canonicalXml } from '../../../lib/xml/canonical-xml.ts';
 import { parseXml, xmlText } from '../../../lib/xml/parse-xml.ts';
-import { isPlainXml } from '../../../lib/xml/plain-xml.ts';
+import { endsPlainly, isPlainElement, isPlainXml } from '../../../lib/xml/plain-xml.ts';
 import { signatureDigestOf, type XmlDigest } from './algorithms.ts';
 import { readDigest, readManifest, type Reference } from './manifest.ts';
 import { C14N, DSIG, OBJECT_ID, OPC_SIGNATURE, SIGNATURE_ID } from './names.ts';
@@ -56,9 +56,15 @@ export function readOpcSignature(bytes: Buffer, what: string): OpcSignature {
     value: readBase64(value, what),
     ...readKeyInfo(only(parts, 'KeyInfo', what), what),
     timestamps: others.map((each) => readTimestamp(each, what)),
-    isPlain: isPlainXml(xmlText(bytes, what)),
+    isPlain: hasOneForm(root, xmlText(bytes, what)),
   };
 }
+
+/** Its name is compared with that of the certificate. */
+const COMPARED: ReadonlySet<string> = new Set(['KeyName']);
+
+const hasOneForm = (root: Element, text: string): boolean =>
+  isPlainXml(text) && endsPlainly(text) && isPlainElement(root, COMPARED, null);
 
 function readSignedInfo(info: Element, what: string): Pick<OpcSignature, 'signatureDigest' | 'objectDigest'> {
   attributesIn(info, [], what);

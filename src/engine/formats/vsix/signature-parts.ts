@@ -68,6 +68,10 @@ export function addedParts(
     [list, RELATIONSHIPS_TYPE],
     [signature, SIGNATURE_TYPE],
   ];
+  requireFree(
+    kept.map(({ name }) => name),
+    added.map(([name]) => name),
+  );
   const all = [...kept, ...added.map(([name]) => ({ name }))];
   const unused = new Set(unusedTypes(types, all));
   return {
@@ -88,6 +92,16 @@ export function addedParts(
       ),
     ),
   };
+}
+
+/** Names of parts differ in more than case (ECMA-376 part 2, 9.1.1.1.2); the relationships of a package are replaced. */
+function requireFree(kept: readonly string[], added: readonly string[]): void {
+  const names = new Set(added.map((name) => name.toLowerCase()));
+  const taken = kept.find((name) => name !== ROOT_RELATIONSHIPS && names.has(name.toLowerCase()));
+  if (taken !== undefined)
+    throw invalid('vsix-signature-parts', `the package has a part ${taken}, where its signature belongs`, {
+      hint: 'pack the extension again without this part, or with its usual name',
+    });
 }
 
 function withType(

@@ -10,7 +10,7 @@ import { isRelationships, RELATIONSHIPS_TYPE, writeRelationships } from '../../.
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { canonicalXml } from '../../../lib/xml/canonical-xml.ts';
 import { parseXml, xmlText } from '../../../lib/xml/parse-xml.ts';
-import { isPlainXml } from '../../../lib/xml/plain-xml.ts';
+import { endsPlainly, isPlainElement, isPlainXml } from '../../../lib/xml/plain-xml.ts';
 import {
   dosTime,
   dosTimeOf,
@@ -167,8 +167,14 @@ export class VsixFile implements SignableFile {
     const listed: Reference[] = [root];
     for (const [{ name, type }, digest] of await this.partDigests(hash))
       listed.push({ part: name, type, canonical: false, hash, digest });
-    for (const { name, entry } of this.otherRelationships())
-      listed.push(relationships(name, await readXml(this.content.archive, entry)));
+    for (const { name, entry } of this.otherRelationships()) {
+      const bytes = await readXml(this.content.archive, entry);
+      if (!hasOneForm(bytes, name))
+        throw invalid('vsix-form', `${this.source.name}: ${name} holds what no signature would cover`, {
+          hint: 'write these relationships without comments, prefixes and superfluous blanks, and pack the extension again',
+        });
+      listed.push(relationships(name, bytes));
+    }
     const list = `${added.origin.replace(/[^/]*$/, '')}_rels/origin.psdsor.rels`;
     return [
       ...listed.sort((one, other) => compareNames(one.part, other.part)),
@@ -240,8 +246,8 @@ export class VsixFile implements SignableFile {
     const add = (message: string): void =>
       void findings.push({ code: 'vsix-form', message: `${this.source.name}: ${message}` });
     for (const entry of documents)
-      if (!isPlainXml(xmlText(await readXml(archive, entry), entry.path)))
-        add(`${entry.path} holds comments, or blanks in its markup`);
+      if (!hasOneForm(await readXml(archive, entry), entry.path))
+        add(`${entry.path} holds comments, other namespaces, or blanks that nothing needs`);
     const [unused] = unusedTypes(types, parts);
     if (unused) add(`[Content_Types].xml names the type of no part: ${unused.key.slice(0, 100)}`);
     const spelled = respelled(types, parts);
@@ -336,6 +342,12 @@ export class VsixFile implements SignableFile {
       `${name}: it is not ${original.source.name} plus a signature: the zip around its parts differs`,
     );
   }
+}
+
+function hasOneForm(bytes: Buffer, what: string): boolean {
+  const text = xmlText(bytes, what);
+  const root = parseXml(bytes, what).documentElement;
+  return isPlainXml(text) && endsPlainly(text) && !!root && isPlainElement(root, new Set(), null);
 }
 
 const partDiffers = (what: string, part: string, why: string): SignpipeError =>

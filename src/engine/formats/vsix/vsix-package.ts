@@ -47,8 +47,14 @@ export const ROOT_RELATIONSHIPS = relationshipsOf('');
 /** Longest part that is read as a whole, in bytes. */
 const MAX_XML = 16 * 1024 * 1024;
 
-/** Characters that a part's name consists of (ECMA-376 part 2, 9.1.1.1); others have to be written as %XX. */
+/** Characters that a part's name consists of (ECMA-376 part 2, 9.1.1.1); others have to be written as %XX, and these not. */
 const NAME = /^(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+$/;
+
+/** Whether a name writes a character as %XX that stands for itself, or a slash: readers take it for another name. */
+const escapesNeedlessly = (name: string): boolean =>
+  (name.match(/%../g) ?? []).some((each) =>
+    /[A-Za-z0-9\-._~/\\]/.test(String.fromCharCode(Number.parseInt(each.slice(1), 16))),
+  );
 
 const badName = (what: string, path: string, why: string): SignpipeError =>
   invalid('vsix-part-name', `${what}: ${JSON.stringify(path.slice(0, 200))} ${why}`, {
@@ -80,7 +86,11 @@ function partOf(entry: ArchiveEntry, types: readonly ContentType[], what: string
   const { path, otherPaths } = entry;
   const segments = path.split('/');
   if (entry.directory) throw badName(what, path, 'is a folder, which packages do not have');
-  if (otherPaths.length > 0 || !segments.every((each) => NAME.test(each) && !each.endsWith('.')))
+  if (
+    otherPaths.length > 0 ||
+    !segments.every((each) => NAME.test(each) && !each.endsWith('.')) ||
+    escapesNeedlessly(path)
+  )
     throw badName(what, path, 'is not the name of a part');
   const name = `/${path}`;
   const type = contentTypeOf(types, name)?.type;

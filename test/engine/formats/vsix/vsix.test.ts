@@ -236,6 +236,8 @@ describe('extensions that are refused, or bad', () => {
     inSignature((text) => text.replace(find, put));
   const inPart = (end: string, find: string | RegExp, put: string) => (): Promise<Buffer> =>
     edited(signed, end, (text) => text.replace(find, put));
+  const inSomePart = (end: string, change: (text: string) => string) => (): Promise<Buffer> =>
+    edited(signed, end, change);
   const adding = (path: string, content: string) => async (): Promise<Buffer> =>
     pack((await contentsOf(signed)).set(path, Buffer.from(content)));
   const removing = (end: string) => async (): Promise<Buffer> => {
@@ -298,6 +300,50 @@ describe('extensions that are refused, or bad', () => {
     'characters in KeyInfo that only look blank': [
       'opc-signature',
       replacing('<KeyInfo>', '<KeyInfo>\u2003'),
+    ],
+    'an attribute of the root of the content types': [
+      'opc-content-types',
+      inPart('[Content_Types].xml', '<Types ', '<Types a="message" '),
+    ],
+    'a namespace without use in the content types': [
+      'vsix-form',
+      inPart('[Content_Types].xml', '<Types ', '<Types xmlns:a="message" '),
+    ],
+    'prefixes in the content types': [
+      'vsix-form',
+      inSomePart('[Content_Types].xml', (text) =>
+        text.replaceAll(/<(\/?)(Types|Default|Override)/g, '<$1m:$2').replace('xmlns=', 'xmlns:m='),
+      ),
+    ],
+    'blanks between content types': [
+      'vsix-form',
+      inPart('[Content_Types].xml', '><Default', '>\n \n<Default'),
+    ],
+    'blanks behind the content types': ['vsix-form', inPart('[Content_Types].xml', /$/, '\n \t\n')],
+    'a character of a content type by its number': [
+      'vsix-form',
+      inPart('[Content_Types].xml', 'text/plain', 'text/pl&#x00061;in'),
+    ],
+    'a namespace without use in KeyInfo': ['opc-form', replacing('<KeyInfo>', '<KeyInfo xmlns:a="message">')],
+    'a namespace once more in the value': [
+      'opc-form',
+      replacing('<SignatureValue>', '<SignatureValue xmlns="http://www.w3.org/2000/09/xmldsig#">'),
+    ],
+    'a prefix in KeyInfo': [
+      'opc-form',
+      inSignature((text) =>
+        text
+          .replace('<KeyInfo>', '<d:KeyInfo xmlns:d="http://www.w3.org/2000/09/xmldsig#">')
+          .replace('</KeyInfo>', '</d:KeyInfo>'),
+      ),
+    ],
+    'blanks in the value': ['opc-form', replacing('<SignatureValue>', '<SignatureValue> \t ')],
+    'blanks in a certificate': ['opc-form', replacing(/<X509Certificate>(..)/, '<X509Certificate>$1 \t')],
+    'blanks between elements of the signature': ['opc-form', replacing('<KeyInfo>', '\n \n<KeyInfo>')],
+    'blanks behind the signature': ['opc-form', replacing(/$/, ' \n\t')],
+    'a character of a certificate by its number': [
+      'opc-form',
+      replacing('<X509Certificate>M', '<X509Certificate>&#x4D;'),
     ],
     'a comment in the content types': [
       'vsix-form',
@@ -439,6 +485,8 @@ describe('extensions that are refused, or bad', () => {
     'a signature that is cut off': ['xml-malformed', inSignature((text) => text.slice(0, -20))],
     // The zip around the parts.
     'a file whose name is not that of a part': ['vsix-part-name', adding('read me.txt', 'x')],
+    'a file whose name escapes a letter': ['vsix-part-name', adding('%72eadme.txt', 'x')],
+    'a file whose name escapes a slash': ['vsix-part-name', adding('a%2Freadme.txt', 'x')],
     'a folder': ['vsix-part-name', adding('folder/', '')],
     'a file without a content type': ['vsix-part-type', adding('readme.unknown', 'x')],
     'no content types': ['opc-content-types', removing('[Content_Types].xml')],
@@ -458,6 +506,21 @@ describe('extensions that are refused, or bad', () => {
     'a relationship without a target': ['opc-relationships', inPart('_rels/.rels', /Target="[^"]*" /, '')],
     'a comment at an entry': ['vsix-zip', headers({ comment: 'message' })],
     'an unknown extra field': ['vsix-zip', headers({ centralExtra: extra(0x9999, Buffer.from('message')) })],
+    'times of Windows with other bytes': [
+      'vsix-zip',
+      headers({ centralExtra: extra(0x000a, Buffer.alloc(32, 1)) }),
+    ],
+    'times of Unix with other flags': [
+      'vsix-zip',
+      headers({ centralExtra: extra(0x5455, Buffer.alloc(5, 9)) }),
+    ],
+    'an owner of another form': ['vsix-zip', headers({ centralExtra: extra(0x7875, Buffer.alloc(11, 4)) })],
+    'an extra field twice': [
+      'vsix-zip',
+      headers({
+        localExtra: Buffer.concat([extra(0x5455, Buffer.alloc(5)), extra(0x5455, Buffer.alloc(5))]),
+      }),
+    ],
     'bytes between entries': ['vsix-zip', headers({ gap: Buffer.alloc(4) })],
     'attributes that no packer writes': [
       'vsix-zip',
@@ -484,6 +547,28 @@ describe('extensions that are refused, or bad', () => {
   it('vsix-key: a key that is not RSA', async () => {
     const other = await createTestPki({ key: 'p256', intermediate: false });
     await assert.rejects(sign(other), { code: 'vsix-key' });
+  });
+
+  for (const name of ['_Rels/.rels', 'package/services/digital-signature/Origin.psdsor'])
+    it(`vsix-signature-parts: ${name}, which readers take for a part that signing adds, is refused before`, async () => {
+      const entries = vsixEntries('one').map((each) => ({
+        ...each,
+        content: String(each.content).replace(
+          '</Types>',
+          '<Default Extension="psdsor" ContentType="text/plain" /></Types>',
+        ),
+      }));
+      const others = entries.filter((each) => String(each.name).toLowerCase() !== name.toLowerCase());
+      await assert.rejects(sign(pki, forge([...others, { name, content: '<a/>' }])), {
+        code: 'vsix-signature-parts',
+      });
+    });
+
+  it('vsix-form: relationships of a file that say the same in several ways are refused before they are signed', async () => {
+    const name = '_rels/readme.txt.rels';
+    const content =
+      '<r:Relationships xmlns:r="http://schemas.openxmlformats.org/package/2006/relationships"></r:Relationships>';
+    await assert.rejects(sign(pki, forge([...vsixEntries('one'), { name, content }])), { code: 'vsix-form' });
   });
 
   it('vsix-zip: what lies in the zip around the parts is refused before it is signed', async () => {
