@@ -46,7 +46,7 @@ const ICON = /^Icon\./;
  *
  * - `KEY/NAME`: a file that is installed, by its key and its long name in the table File;
  * - `STREAM`: a program that is a stream, such as `Binary.NAME` of a custom action;
- * - `STREAM/NAME`: a file in another cabinet, also in a storage.
+ * - `STREAM/NAME`: a file in another cabinet, also in a storage, or under the name of a table, which a cabinet can have too.
  *
  * Only the first two can be replaced, in the root of a package that is no patch. Throws `msi-path-…`, `msi-too-many-files`,
  * `msi-file-too-large` and what opening a cabinet throws.
@@ -80,13 +80,12 @@ class MemberFinder {
   ) {}
 
   async addStream({ entry, storages }: PlacedStream): Promise<void> {
-    if (isTableName(entry.name)) return;
     const source = this.file.openStream(entry);
     const head = await source.read(0, Math.min(source.size, FIXED_HEADER));
     const name = decodeStreamName(entry.name);
     const path = [...storages, name].join('/');
     if (looksLikeCabinet(head)) await this.addCabinet(entry, path, storages.length === 0 ? `#${name}` : null);
-    else if (head.subarray(0, 2).equals(PROGRAM) && !ICON.test(name)) {
+    else if (head.subarray(0, 2).equals(PROGRAM) && !isTableName(entry.name) && !ICON.test(name)) {
       const fixed = this.whyStreamFixed(storages);
       const member = { path, size: entry.size, ...(fixed === null ? {} : { fixed }) };
       this.add({ member, place: { kind: 'stream', entry } });

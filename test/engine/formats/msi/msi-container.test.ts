@@ -222,6 +222,15 @@ describe('the files in a package', () => {
     }
   });
 
+  it('are found in a cabinet that has the name of a table', async () => {
+    const name = encodeStreamName('hidden.cab', { table: true });
+    const { members } = await open(makePackage([{ name, content: cabOf('x.exe', EXE) }]));
+    assert.deepEqual(
+      members.map(({ path }) => path),
+      ['!hidden.cab/x.exe'],
+    );
+  });
+
   it('lie beside the package if their attributes say so, whatever cabinet their medium names', async () => {
     const columns = { ...fileTable([]).columns, Attributes: 'i2' } as const;
     const rows = [
