@@ -1,6 +1,9 @@
+import { loadedOnce } from '../../../lib/concurrency/loaded-once.ts';
 import { looksLikeCabinet } from '../../../lib/cabinet/header.ts';
 import { requireCabSize } from './cab-rules.ts';
 import type { FileFormat } from '../signable-file.ts';
+
+const loadCabFile = loadedOnce(() => import('./cab-file.ts'));
 
 export const cab: FileFormat = {
   name: 'cab',
@@ -8,5 +11,5 @@ export const cab: FileFormat = {
   extensions: ['cab'],
   looksLike: looksLikeCabinet,
   requireSize: requireCabSize,
-  open: async (source) => (await import('./cab-file.ts')).openCab(source),
+  open: async (source) => (await loadCabFile()).openCab(source),
 };

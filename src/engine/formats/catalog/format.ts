@@ -1,7 +1,10 @@
+import { loadedOnce } from '../../../lib/concurrency/loaded-once.ts';
 import { oid } from '../../../lib/asn1/encode-der.ts';
 import { OID } from '../../../lib/asn1/oids.ts';
 import type { FileFormat } from '../signable-file.ts';
 import { requireCatalogSize } from './catalog-size.ts';
+
+const loadCatalogFile = loadedOnce(() => import('./catalog-file.ts'));
 
 /** The body of the value at `at`, and its end; null unless it has this tag and a length that is usual in DER. */
 function valueAt(head: Buffer, at: number, tag: number): { start: number; end: number } | null {
@@ -33,7 +36,6 @@ export const catalog: FileFormat = {
   extensions: ['cat'],
   looksLike: looksLikeTrustList,
   requireSize: requireCatalogSize,
-  open: async (source) => (await import('./catalog-file.ts')).openCatalog(source),
-  readDetached: async (detached, what) =>
-    (await import('./catalog-file.ts')).readDetachedCatalog(detached, what),
+  open: async (source) => (await loadCatalogFile()).openCatalog(source),
+  readDetached: async (detached, what) => (await loadCatalogFile()).readDetachedCatalog(detached, what),
 };

@@ -1,8 +1,12 @@
+import { loadedOnce } from '../../../lib/concurrency/loaded-once.ts';
 import { looksLikeCompoundFile } from '../../../lib/compound-file/header.ts';
 import { readRootClsid } from '../../../lib/compound-file/root-clsid.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { isInvalid } from '../../../lib/errors.ts';
 import type { FileFormat } from '../signable-file.ts';
+
+const loadMsiFile = loadedOnce(() => import('./msi-file.ts'));
+const loadDetached = loadedOnce(() => import('./detached.ts'));
 
 /** CLSIDs of the root of a package, a patch and a transform, as they are stored ({000C1084-…} and so on). */
 const CLSIDS: ReadonlySet<string> = new Set(
@@ -30,7 +34,7 @@ export const msi: FileFormat = {
   extensions: ['msi', 'msp', 'mst'],
   looksLike: looksLikeCompoundFile,
   confirm: hasPackageRoot,
-  open: async (source) => (await import('./msi-file.ts')).openMsi(source),
+  open: async (source) => (await loadMsiFile()).openMsi(source),
   detachedExtension: 'msisig',
-  readDetached: async (detached, what) => (await import('./detached.ts')).readDetachedMsi(detached, what),
+  readDetached: async (detached, what) => (await loadDetached()).readDetachedMsi(detached, what),
 };

@@ -1,8 +1,12 @@
+import { loadedOnce } from '../../../lib/concurrency/loaded-once.ts';
 import { isZip } from '../../../lib/zip/end-of-central-directory.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { packageMarks } from '../package-marks.ts';
 import type { FileFormat } from '../signable-file.ts';
 import { isEncrypted } from './encrypted.ts';
+
+const loadOpen = loadedOnce(() => import('./open.ts'));
+const loadReadDetached = loadedOnce(() => import('./read-detached.ts'));
 
 /** Names of entries, in lower case, any of which makes a zip a package, signed or not. */
 const SURE_MARKS = [
@@ -28,8 +32,7 @@ export const msix: FileFormat = {
   isZip: true,
   looksLike: (head) => isZip(head) || isEncrypted(head),
   confirm: isPackage,
-  open: async (source) => (await import('./open.ts')).openMsix(source),
+  open: async (source) => (await loadOpen()).openMsix(source),
   detachedExtension: 'msixsig',
-  readDetached: async (detached, what) =>
-    (await import('./read-detached.ts')).readDetachedMsix(detached, what),
+  readDetached: async (detached, what) => (await loadReadDetached()).readDetachedMsix(detached, what),
 };

@@ -1,7 +1,10 @@
+import { loadedOnce } from '../../../lib/concurrency/loaded-once.ts';
 import { isZip } from '../../../lib/zip/end-of-central-directory.ts';
 import { packageMarks } from '../package-marks.ts';
 import type { FileFormat } from '../signable-file.ts';
 import { requireRoom } from './size.ts';
+
+const loadNugetFile = loadedOnce(() => import('./nuget-file.ts'));
 
 /** Recognised by its directory: a manifest beside the content types, or a signature. */
 export const nuget: FileFormat = {
@@ -16,6 +19,6 @@ export const nuget: FileFormat = {
     return marks.has('[content_types].xml') && [...marks].some((name) => name.endsWith('.nuspec'));
   },
   requireSize: requireRoom,
-  open: async (source) => (await import('./nuget-file.ts')).openNuGet(source),
-  readDetached: async (kept, what) => (await import('./nuget-file.ts')).readDetached(kept, what),
+  open: async (source) => (await loadNugetFile()).openNuGet(source),
+  readDetached: async (kept, what) => (await loadNugetFile()).readDetached(kept, what),
 };

@@ -1,6 +1,10 @@
+import { loadedOnce } from '../../../lib/concurrency/loaded-once.ts';
 import { isZip } from '../../../lib/zip/end-of-central-directory.ts';
 import { packageMarks } from '../package-marks.ts';
 import type { FileFormat } from '../signable-file.ts';
+
+const loadVsixFile = loadedOnce(() => import('./vsix-file.ts'));
+const loadSignatureParts = loadedOnce(() => import('./signature-parts.ts'));
 
 /** Recognised by its directory: a manifest of an extension beside the content types. */
 export const vsix: FileFormat = {
@@ -13,7 +17,7 @@ export const vsix: FileFormat = {
     const marks = await packageMarks(source);
     return marks.has('[content_types].xml') && [...marks].some((name) => name.endsWith('.vsixmanifest'));
   },
-  open: async (source) => (await import('./vsix-file.ts')).openVsix(source),
+  open: async (source) => (await loadVsixFile()).openVsix(source),
   detachedExtension: 'opc',
-  readDetached: async (detached, what) => (await import('./signature-parts.ts')).readDetached(detached, what),
+  readDetached: async (detached, what) => (await loadSignatureParts()).readDetached(detached, what),
 };
