@@ -6,8 +6,8 @@ import { FORMATS } from './registry.ts';
  * site signs by default, and whether a file that cannot be read may be a program.
  */
 
-/** Extensions of files that Windows loads, or that install programs, and that cannot be signed. */
-const OTHER_EXTENSIONS = 'acm ax bpl node pyd tsp xll appx appxbundle msix msixbundle'.split(' ');
+/** Further extensions of PE files, which few releases have. */
+const OTHER_EXTENSIONS = 'acm ax bpl ime mun node pyd tsp xll'.split(' ');
 
 /** Extensions of zips, packages among them. */
 const ZIP_EXTENSIONS: ReadonlySet<string> = new Set(

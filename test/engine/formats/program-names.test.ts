@@ -12,7 +12,17 @@ import { FORMATS } from '../../../src/engine/formats/registry.ts';
 
 describe('names of programs', () => {
   it('are known by their extension, in any case, and as Windows reads a name', () => {
-    for (const name of ['a.exe', 'bin/B.DLL', 'x.SyS', 'setup.msi', 'lib.pyd', 'a.exe.', 'a.exe . '])
+    for (const name of [
+      'a.exe',
+      'bin/B.DLL',
+      'x.SyS',
+      'setup.msi',
+      'lib.pyd',
+      'Windows.UI.winmd',
+      'shell32.dll.mun',
+      'a.exe.',
+      'a.exe . ',
+    ])
       assert.ok(mayBeProgram(name), name);
     for (const name of ['exe', 'readme.txt', 'a.exe.config', 'a.exe/readme', 'dir.exe/', '.bashrc', ''])
       assert.ok(!mayBeProgram(name), name);

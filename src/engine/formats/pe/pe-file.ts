@@ -266,7 +266,7 @@ export class PeFile implements SignableFile {
 export const pe: FileFormat = {
   name: 'pe',
   description: 'PE files: .exe, .dll, .sys, .efi and the like, which begin with MZ and hold a PE header',
-  extensions: ['exe', 'dll', 'sys', 'ocx', 'cpl', 'scr', 'drv', 'efi', 'mui', 'com'],
+  extensions: ['exe', 'dll', 'sys', 'ocx', 'cpl', 'scr', 'drv', 'efi', 'mui', 'com', 'winmd'],
   looksLike: looksLikePe,
   requireSize: requireRoom,
   open: openPe,
