@@ -12,6 +12,15 @@ const MOST_ATTRIBUTES = 256;
 /** Anything but a Char (XML 1.0 section 2.2). */
 const NO_CHARACTER = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
 
+/** References to characters by their number (XML 1.0 section 4.1), which the parser does not check. */
+const REFERENCES = /&#(?:\d+|x[\dA-Fa-f]+);/g;
+
+function isCharacter(reference: string): boolean {
+  const number = reference.slice(2, -1);
+  const code = number.startsWith('x') ? Number.parseInt(number.slice(1), 16) : Number.parseInt(number, 10);
+  return code <= 0x10ffff && !NO_CHARACTER.test(String.fromCodePoint(code));
+}
+
 const malformed = (what: string, why: string, cause?: unknown): SignpipeError =>
   invalid('xml-malformed', `${what}: not well-formed XML that can be read in one way only: ${why}`, {
     cause,
@@ -30,6 +39,8 @@ export function parseXml(bytes: Buffer, what: string): Document {
   try {
     document = new DOMParser({
       locator: false,
+      // The parser's own is that of XML 1.1, which makes line ends of U+0085 and U+2028.
+      normalizeLineEndings: (input) => input.replaceAll(/\r\n?/g, '\n'),
       onError: (_level, message) => {
         throw new Error(message);
       },
@@ -80,6 +91,9 @@ export function xmlText(bytes: Buffer, what: string): string {
     throw malformed(what, 'it is not UTF-8', error);
   }
   if (NO_CHARACTER.test(text)) throw malformed(what, 'it holds control characters');
+  const wrong = text.match(REFERENCES)?.find((each) => !isCharacter(each));
+  if (wrong !== undefined)
+    throw malformed(what, `it refers to a character that is none: ${wrong.slice(0, 20)}`);
   const encoding = /^<\?xml[^>]*\bencoding\s*=\s*["']([^"']*)["']/.exec(text)?.[1];
   if (encoding !== undefined && encoding.toLowerCase() !== 'utf-8')
     throw malformed(what, `it says that its encoding is ${encoding.slice(0, 40)}`);

@@ -18,6 +18,11 @@ describe('an XML document', () => {
     }
   });
 
+  it('has lines that end in LF, CR or both, and no others', () => {
+    const root = parse('<a b="1\r\n2\u0085">\r\n\r\u0085\u2028&#13;</a>').documentElement;
+    assert.deepEqual([root?.textContent, root?.getAttribute('b')], ['\n\n\u0085\u2028\r', '1 2\u0085']);
+  });
+
   it('gets back the values of attributes that it is written with', () => {
     const value = 'a "b" <c> & d\té\n';
     assert.equal(parse(`<a b="${attributeText(value)}"/>`).documentElement?.getAttribute('b'), value);
@@ -26,6 +31,9 @@ describe('an XML document', () => {
   const refused: [what: string, text: string | Buffer][] = [
     ['nothing', ''],
     ['text', 'text'],
+    ...['&#0;', '&#x1;', '&#xD800;', '&#xFFFE;', '&#x110000;', `&#${'9'.repeat(400)};`].map(
+      (each): [string, string] => [`a reference to no character, ${each.slice(0, 9)}`, `<a>${each}</a>`],
+    ),
     ['an element that does not end', '<a>'],
     ['an element that ends twice', '<a></a></a>'],
     ['an end after a comment', '<a/><!-- </b> --></a>'],
