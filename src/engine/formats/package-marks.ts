@@ -6,7 +6,7 @@ import { scanNames } from '../../lib/zip/scan-names.ts';
  * directory of a zip is looked through only once.
  */
 const MARKS =
-  /^(?:\[content_types\]\.xml|appxmanifest\.xml|appxblockmap\.xml|appxsignature\.p7x|appxmetadata\/(?:appxbundlemanifest\.xml|codeintegrity\.cat)|[^/]+\.nuspec|\.signature\.p7s|[^/]+\.vsixmanifest)$/;
+  /^(?:\[content_types\]\.xml|appxmanifest\.xml|appxblockmap\.xml|appxsignature\.p7x|appxmetadata\/(?:appxbundlemanifest\.xml|codeintegrity\.cat)|[^/]+\.nuspec|\.signature\.p7s|[^/]+\.vsixmanifest|extension\/package\.json)$/;
 
 const found = new WeakMap<ByteSource, Promise<ReadonlySet<string>>>();
 

@@ -4,13 +4,16 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { proveOnlySignatureAdded } from '../../../../src/engine/authenticode/only-signature-added.ts';
+import { readZip } from '../../../../src/engine/formats/packages.ts';
+import { recognize } from '../../../../src/engine/formats/recognize.ts';
+import { DEFAULT_LIMITS } from '../../../../src/lib/zip/limits.ts';
 import { readDetached } from '../../../../src/engine/formats/vsix/signature-parts.ts';
 import { canonicalXml } from '../../../../src/lib/xml/canonical-xml.ts';
 import { childElements, parseXml } from '../../../../src/lib/xml/parse-xml.ts';
 import { createTestPki, type TestPki } from '../../../../src/sandbox/certificates.ts';
 import { buildVsix, vsixEntries } from '../../../fixtures/vsix.ts';
 import { extra, forge } from '../../../lib/zip/zips.ts';
-import { bytesOf, inFolder, must, OpensslTimestamper } from '../../authenticode/tools.ts';
+import { bytesOf, inFolder, must, OpensslTimestamper, source } from '../../authenticode/tools.ts';
 import { contentsOf, edited, faultsOf, newPki, open, pack, pathOf, sign, SIGNED_AT } from './vsix-tools.ts';
 
 let pki: TestPki;
@@ -25,6 +28,21 @@ const signatureOf = async (bytes: Buffer): Promise<string> => {
   const contents = await contentsOf(bytes);
   return contents.get(pathOf(contents, '.psdsxs'))?.toString() ?? '';
 };
+
+describe('an extension of Visual Studio Code', () => {
+  const more = { name: 'extension/package.json', content: '{}' };
+
+  it('is a zip of files, whose programs are signed; its marketplace signs the whole', async () => {
+    const kindOf = (bytes: Buffer): Promise<unknown> => recognize(source(bytes, 'a.vsix'));
+    assert.equal(await kindOf(buildVsix()), 'program');
+    assert.equal(await kindOf(forge([...vsixEntries('one'), more])), 'zip');
+  });
+
+  it('zip-is-package: but nothing of a signed package is changed that has its file', async () => {
+    const bytes = pack((await contentsOf(signed)).set(more.name, Buffer.from(more.content)));
+    await assert.rejects(readZip(source(bytes, 'a.vsix'), DEFAULT_LIMITS), { code: 'zip-is-package' });
+  });
+});
 
 describe('a signed extension of Visual Studio', () => {
   it('has the parts that .NET writes, behind those that stay', async () => {
