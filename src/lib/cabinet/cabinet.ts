@@ -1,4 +1,5 @@
 import type { ByteSource } from '../bytes/byte-source.ts';
+import { decodeWindows1252 } from '../bytes/code-page.ts';
 import { corruptCabinet } from './errors.ts';
 import { isWindow } from './lzx/window.ts';
 import { CABINET_FLAG, LONGEST_NAME, readCabinetHeader, type CabinetHeader } from './header.ts';
@@ -40,7 +41,7 @@ export interface CabinetFolder {
 }
 
 export interface CabinetMember {
-  /** As it is in the cabinet, decoded: UTF-8 if its attribute says so, else Latin-1. */
+  /** As it is in the cabinet, decoded: UTF-8 if its attribute says so, else windows-1252. */
   readonly name: string;
   /** Other forms that readers decode from the same bytes. */
   readonly otherNames: readonly string[];
@@ -195,7 +196,7 @@ function memberName(entry: Buffer, cabinet: string): Pick<CabinetMember, 'name' 
     throw corruptCabinet(cabinet, `a name of ${bytes.length} bytes`);
   const utf8 = decodeUtf8(bytes);
   if ((entry.readUInt16LE(14) & NAME_IS_UTF8) === 0) {
-    const name = bytes.toString('latin1');
+    const name = decodeWindows1252(bytes);
     return { name, otherNames: utf8 === null || utf8 === name ? [] : [utf8] };
   }
   if (utf8 === null)

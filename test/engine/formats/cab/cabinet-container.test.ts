@@ -121,6 +121,15 @@ describe('the files in a cabinet', () => {
     assert.deepEqual(tail.subarray(start, end), single.subarray(start, end));
   });
 
+  it('have names in windows-1252, with a dash that is no control character', async () => {
+    const name = Buffer.from('a \u0096 b\u00e9.exe', 'latin1');
+    const { members } = await open(buildCab({ folders: [{ files: [{ name, data: Buffer.of(1) }] }] }));
+    assert.deepEqual(
+      members.map(({ path }) => path),
+      ['a – bé.exe'],
+    );
+  });
+
   it('are read from a cabinet that gcab made, which then takes ours', async () => {
     await inFolder(async (at) => {
       await mkdir(join(at, 'dir'));

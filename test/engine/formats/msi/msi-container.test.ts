@@ -231,6 +231,26 @@ describe('the files in a package', () => {
     );
   });
 
+  it('have names in the code page of the database', async () => {
+    const tables = {
+      File: fileTable([['one', 'c', 'P~1.EXE|p\u0159\u00edru\u010dka.exe', 1, null, 1]]),
+      Media: mediaTable([[1, 1, '#one.cab']]),
+    };
+    // As windows-1250 has it.
+    const database = makeDatabase(tables, { codePage: 1250 }).map(({ name, content }) => ({
+      name,
+      content: Buffer.from(
+        content.toString('latin1').replace('pY\u00edru\rka', 'p\u00f8\u00edru\u00e8ka'),
+        'latin1',
+      ),
+    }));
+    const { members } = await open(makePackage([...database, stream('one.cab', cabOf('one', Buffer.of(1)))]));
+    assert.deepEqual(
+      members.map(({ path }) => path),
+      ['one/p\u0159\u00edru\u010dka.exe'],
+    );
+  });
+
   it('lie beside the package if their attributes say so, whatever cabinet their medium names', async () => {
     const columns = { ...fileTable([]).columns, Attributes: 'i2' } as const;
     const rows = [

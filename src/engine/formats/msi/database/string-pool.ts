@@ -1,4 +1,5 @@
 import type { ByteSource } from '../../../../lib/bytes/byte-source.ts';
+import { codePageDecoder } from '../../../../lib/bytes/code-page.ts';
 import { invalid, type SignpipeError } from '../../../../lib/errors.ts';
 
 /*
@@ -16,7 +17,6 @@ import { invalid, type SignpipeError } from '../../../../lib/errors.ts';
 const LARGEST = 64 * 1024 * 1024;
 
 const LONG_REFERENCES = 0x8000;
-const UTF8 = 65_001;
 
 /** The error for a database that contradicts itself. */
 export const corruptDatabase = (name: string, why: string): SignpipeError =>
@@ -29,7 +29,7 @@ export class StringPool {
     private readonly data: Buffer,
     /** By number, where each string ends; it begins where the one before ends. */
     private readonly ends: readonly number[],
-    private readonly encoding: 'utf8' | 'latin1',
+    private readonly decode: (bytes: Buffer) => string,
     /** Bytes of a reference to a string. */
     readonly referenceSize: 2 | 3,
   ) {}
@@ -52,15 +52,15 @@ export class StringPool {
     return new StringPool(
       await data.read(0, data.size),
       ends,
-      codePage === UTF8 ? 'utf8' : 'latin1',
+      codePageDecoder(codePage),
       (high & LONG_REFERENCES) === 0 ? 2 : 3,
     );
   }
 
-  /** A string by its number; undefined if there is none. In code pages other than UTF-8, only ASCII is read as it is meant. */
+  /** A string by its number; undefined if there is none. */
   get(number: number): string | undefined {
     const end = this.ends[number];
-    return end === undefined ? undefined : this.data.toString(this.encoding, this.ends[number - 1] ?? 0, end);
+    return end === undefined ? undefined : this.decode(this.data.subarray(this.ends[number - 1] ?? 0, end));
   }
 }
 
