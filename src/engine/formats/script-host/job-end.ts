@@ -20,8 +20,8 @@ export function jobEndIn(text: string, name: string): number {
     throw invalid('wsf-several-jobs', `${name}: it does not have exactly one </job>`, { hint: HINT });
   const before = text.slice(0, tag.index);
   if (
-    isOpen(before, '<!--', '-->') ||
-    isOpen(before, '<![CDATA[', ']]>') ||
+    PAIRS.some(([open, close]) => isOpen(before, open, close)) ||
+    isInScript(before) ||
     !/>\s*$/.test(before.slice(-4096))
   )
     throw invalid('wsf-job-hidden', `${name}: its </job> lies in a comment, a script or other text`, {
@@ -37,6 +37,25 @@ function* limited<T>(all: Iterable<T>): Iterable<T> {
     yield each;
     if (++count === 2) return;
   }
+}
+
+/** What is no markup inside: comments, CDATA sections and processing instructions. */
+const PAIRS = [
+  ['<!--', '-->'],
+  ['<![CDATA[', ']]>'],
+  ['<?', '?>'],
+] as const;
+
+/**
+ * Whether the last start tag of a script has no end tag, in a text in which each comment ends: outside of XML, a script may
+ * hold any text.
+ */
+function isInScript(text: string): boolean {
+  const lower = text.replaceAll(/<!--[^]*?-->/g, '').toLowerCase();
+  const begins = lower.lastIndexOf('<script');
+  if (begins < 0 || lower.includes('</script', begins)) return false;
+  const ends = lower.indexOf('>', begins);
+  return ends < 0 || lower[ends - 1] !== '/';
 }
 
 /** Whether what `open` begins is not ended at the end of the text. */

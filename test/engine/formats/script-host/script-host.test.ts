@@ -159,6 +159,8 @@ describe('a text that is not signed as a script of Windows Script Host', () => {
       'a.wsf',
       wsf('<job><script><![CDATA[a>\n</job>]]></script>'),
     ],
+    ['wsf-job-hidden', 'an end tag in a processing instruction', 'a.wsf', wsf('<job><?job x>\n</job> ?>')],
+    ['wsf-job-hidden', 'an end tag in a script', 'a.wsf', wsf('<job><Script>a = "<b>\n</job>"</script>')],
     ['wsf-job-hidden', 'an end tag behind text', 'a.wsf', wsf('<job><script>a = 1 </job>')],
   ];
   for (const [code, what, name, bytes] of refused)
@@ -166,6 +168,12 @@ describe('a text that is not signed as a script of Windows Script Host', () => {
       assert.equal(await tryToSign(name, bytes, key), code);
       assert.equal(await judge(name, bytes), 'unsigned');
     });
+
+  it('may be a .wsf with all that is no end of its job: comments, scripts and instructions that end', async () => {
+    const text =
+      '<?job debug="true"?>\n<job><!-- <script> -->\n<script>a = "<script>"</script>\n<script/>\n</job>\n';
+    assert.equal(await tryToSign('a.wsf', wsf(text), key), 'signed');
+  });
 
   it('not-signable: .wsc, which signtool refuses, and .hta', async () => {
     for (const name of ['a.wsc', 'a.hta', 'a.sct', 'a.txt'])
