@@ -43,6 +43,10 @@ describe('the compiled program', () => {
     return stdout.trim();
   };
 
+  it('is ASCII in the part that every command reads: such text is read faster', async () => {
+    assert.match(await readFile(join(root, 'dist', scriptFile('near')), 'latin1'), /^[\0-\x7f]*$/);
+  });
+
   it('has a code cache that V8 accepts', async () => {
     for (const name of SCRIPTS) assert.equal(await refused(name, join(root, 'dist')), 'false', name);
   });

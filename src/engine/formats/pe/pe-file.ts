@@ -160,7 +160,7 @@ export class PeFile implements SignableFile {
     return readPeContent(content, what);
   }
 
-  /** Checks the page hashes that some signatures state beside the digest; throws `page-hashes-…`. */
+  /** Checks the page hashes that some signatures state beside the digest; throws `page-hashes-NAME`. */
   async requireStated(content: SignedContent, what: string): Promise<string | null> {
     const { pageHashes } = readPeContent(content, what);
     for (const table of pageHashes) await verifyPageHashes(this, table, what);
