@@ -6,10 +6,11 @@
  * minutes: clocks that jump, several versions of Node. The exit status is the runner's; its totals are the last lines.
  */
 import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compileTests, type CompiledTests } from './compile-tests.ts';
 import { programs } from './fixtures/programs.ts';
 import { provideNativePackages } from './native-packages.ts';
 import { provideTools } from './tools.ts';
@@ -41,11 +42,11 @@ const withoutProxies = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(env).filter(([name]) => !/^(?:https?|no|all)_proxy$/i.test(name)));
 
 /** Runs the files; the runner prints `spec` output, and writes TAP to the file `report`. */
-function runFiles({ limit }: Kind, files: readonly string[], report: string): Promise<number> {
+function runFiles({ limit }: Kind, { files, options }: CompiledTests, report: string): Promise<number> {
   const limits = [`--test-concurrency=${AT_ONCE}`, `--test-timeout=${limit}`];
   const forPeople = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
   const asTap = ['--test-reporter=tap', `--test-reporter-destination=${report}`];
-  const args = ['--import', 'tsx', '--test', ...limits, ...forPeople, ...asTap, ...files];
+  const args = [...options, '--test', ...limits, ...forPeople, ...asTap, ...files];
   return new Promise((resolve, reject) => {
     const runner = spawn(process.execPath, args, {
       cwd: root,
@@ -82,7 +83,9 @@ async function main(args: readonly string[]): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-run-'));
   try {
     const report = join(folder, 'report.tap');
-    const status = await runFiles(kind, files, report);
+    const compiled = join(folder, 'tests');
+    await mkdir(compiled);
+    const status = await runFiles(kind, await compileTests(root, files, compiled), report);
     const summary = await totals(report);
     console.log(['', ...summary].join('\n'));
     return status === 0 && summary.length === 0 ? 1 : status;
