@@ -166,7 +166,7 @@ export interface TestPki {
 
 interface TestPkiOptions {
   /** The code-signing key; default `rsa3072`. The other keys are P-256 unless given, which is fast to generate. */
-  readonly key?: KeyKind | undefined;
+  readonly key?: KeyKind | KeyObject | undefined;
   readonly intermediate?: boolean | undefined;
   /** The key of root and intermediate, with which they sign certificates; default `p256`. */
   readonly authorityKey?: KeyKind | undefined;

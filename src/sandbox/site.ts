@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../lib/bytes/atomic-file.ts';
@@ -33,11 +34,14 @@ export interface SandboxSite {
 
 const PASSPHRASE = 'only for the sandbox';
 
-/** Creates keys, certificates and allowed signers; `writeConfigs` writes the configurations. */
-export async function layOutSite(dir: string): Promise<SandboxSite> {
+/**
+ * Creates keys, certificates and allowed signers; `writeConfigs` writes the configurations. The code-signing key can be
+ * given: to generate it takes most of the time.
+ */
+export async function layOutSite(dir: string, key?: KeyObject): Promise<SandboxSite> {
   const keys = join(dir, 'keys');
   await mkdir(keys, { recursive: true, mode: 0o700 });
-  const pki = await createTestPki();
+  const pki = await createTestPki({ key });
   const builder = await generateSshKey(join(keys, 'builder_ed25519'), 'builder@sandbox');
   const signer = await generateSshKey(join(keys, 'signer_ed25519'), 'signer@sandbox');
   const receipts = await generateSshKey(join(keys, 'receipts_ed25519'), 'receipts@sandbox');

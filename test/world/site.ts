@@ -17,6 +17,7 @@ import {
   type RunningAuthority,
   type TimestampAuthorityOptions,
 } from '../../src/sandbox/timestamp-authority.ts';
+import { hostKeys, publisherKey } from './shared-keys.ts';
 import { startSshd, type Sshd, type SshdOptions } from './sshd.ts';
 
 const run = promisify(execFile);
@@ -100,9 +101,9 @@ export class World {
   ) {}
 
   static async start(options: WorldOptions = {}): Promise<World> {
-    const sshd = await startSshd(options.sshd);
+    const sshd = await startSshd({ keysFrom: await hostKeys(), ...options.sshd });
     const dir = join(sshd.folder, 'site');
-    const site = await layOutSite(dir);
+    const site = await layOutSite(dir, await publisherKey());
     for (const key of site.authorizedKeys) await sshd.authorize(key);
     const authority = await startTimestampAuthority({
       identity: site.pki.timestamping,

@@ -22,7 +22,7 @@ export interface SshdOptions {
   sftpCommand?: string;
   /** Which of the host keys it shows; default all three. */
   hostKeys?: readonly HostKeyType[];
-  /** A folder of an earlier server whose keys to use again. */
+  /** A folder with host keys to use: an earlier server's, or one that `makeHostKeys` filled. */
   keysFrom?: string;
   /** Further addresses to listen on, with the same port. */
   listen?: readonly string[];
@@ -188,10 +188,9 @@ async function killAll(child: ChildProcess): Promise<void> {
   await exited;
 }
 
-async function makeKeys(folder: string, keysFrom: string | undefined): Promise<string> {
-  if (keysFrom !== undefined) return keysFrom;
+/** Makes host keys of every type in a folder, which can then be `keysFrom`. */
+export async function makeHostKeys(folder: string): Promise<void> {
   await Promise.all(HOST_KEYS.map((type) => makeKey(join(folder, `host_${type}`), type)));
-  return folder;
 }
 
 async function writeKnownHosts(folder: string, keys: string, port: number): Promise<string> {
@@ -212,7 +211,8 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   await mkdir(join(folder, 'home'));
   // As root, sshd insists on its privilege separation folder.
   if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
-  const keys = await makeKeys(folder, options.keysFrom);
+  const keys = options.keysFrom ?? folder;
+  if (options.keysFrom === undefined) await makeHostKeys(folder);
   const clientKey = join(folder, 'client_ed25519');
   const authorized = join(folder, 'authorized_keys');
   await writeFile(authorized, `${await makeKey(clientKey)}\n`);
