@@ -273,10 +273,9 @@ describe('command lines', () => {
   const helps = new Map<string, Promise<string>>();
   const help = (args: readonly string[]): Promise<string> => {
     const key = args.join(' ');
-    const cli = ['--import', 'tsx', join(root, 'src', 'main.ts')];
     const output =
       helps.get(key) ??
-      run(process.execPath, [...cli, ...args, '--help'], { cwd: root }).then((r) => r.stdout);
+      run(process.execPath, [join(root, 'dist', 'main.js'), ...args, '--help']).then((r) => r.stdout);
     helps.set(key, output);
     return output;
   };

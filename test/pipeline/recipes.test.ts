@@ -19,7 +19,7 @@ import { makeKey, startSshd, type Sshd } from '../world/sshd.ts';
 import { pipeline } from './site.ts';
 
 const run = promisify(execFile);
-const main = join(import.meta.dirname, '../../src/main.ts');
+const main = join(import.meta.dirname, '../../dist/main.js');
 const text = (name: string): Promise<string> => readFile(pipeline(name), 'utf8');
 
 let folder = '';
@@ -172,11 +172,7 @@ describe('recipes for CI systems', () => {
   let bin = '';
   before(async () => {
     bin = join(folder, 'ci-bin');
-    await program(
-      bin,
-      'signpipe',
-      `exec ${process.execPath} --import ${import.meta.resolve('tsx')} ${main} "$@"`,
-    );
+    await program(bin, 'signpipe', `exec ${process.execPath} ${main} "$@"`);
   });
 
   /** Runs signpipe as a recipe does: its options must exist, and only its configuration is missing. */
@@ -367,7 +363,7 @@ for (const { name, folder: home } of UNITS)
 
     it('runs a command that exists, with options that exist', async () => {
       const argv = /^ExecStart=\/usr\/local\/bin\/signpipe (.+)$/m.exec(await unit())?.[1]?.split(' ') ?? [];
-      await assert.rejects(run(process.execPath, ['--import', 'tsx', main, ...argv]), (error: Error) =>
+      await assert.rejects(run(process.execPath, [main, ...argv]), (error: Error) =>
         error.message.includes(`${home}/${name}.yaml: no such configuration file [config-not-found]`),
       );
     });
