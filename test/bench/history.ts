@@ -9,7 +9,7 @@ import {
   createReceiptRoot,
   type ReceiptWriter,
 } from '../../src/protocol/control/write-receipt.ts';
-import type { Receipt } from '../../src/protocol/control/receipt-schema.ts';
+import { signatureName, type Receipt } from '../../src/protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../src/protocol/control/repository.ts';
 import { loadSshSigner, type SshSigner } from '../../src/lib/sshsig/ssh-signer.ts';
 import { writeCommit } from '../../src/protocol/control/write-commit.ts';
@@ -136,7 +136,7 @@ export class History {
       times: { ...model.times, requested: at.toISOString() },
       files: [{ ...file, input: { ...file.input, name, sha256 }, output: { ...file.output, name }, signed }],
     };
-    const signatures = new Map(signed.map(({ before }) => [before.sha256, signature]));
+    const signatures = new Map(signed.map((entry) => [signatureName(entry), signature]));
     return createReceiptCommit(repository, this.receiptWriter, { parent, receipt, signatures, at });
   }
 }
