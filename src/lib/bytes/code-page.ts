@@ -1,11 +1,10 @@
 /** Windows code pages by number, with their names in the Encoding Standard. */
 const ENCODINGS: ReadonlyMap<number, string> = new Map([
-  [874, 'windows-874'],
   [932, 'shift_jis'],
   [936, 'gbk'],
-  [949, 'euc-kr'],
+  [949, 'korean'],
   [950, 'big5'],
-  ...[1250, 1251, 1253, 1254, 1255, 1256, 1257, 1258].map((page) => [page, `windows-${page}`] as const),
+  ...[874, 1250, 1251, 1253, 1254, 1255, 1256, 1257, 1258].map((page) => [page, `windows-${page}`] as const),
   [65_001, 'utf-8'],
 ]);
 

@@ -10,6 +10,8 @@ it('text is decoded by its Windows code page, also what Latin-1 has as control c
   assert.equal(decode(1250, '9a9e8c'), 'šžŚ');
   assert.equal(decode(932, '835c41'), 'ソA', 'a backslash may be half of a character');
   assert.equal(decode(936, 'd6d0'), '中');
+  assert.equal(decode(949, 'b0a1'), '가');
+  assert.equal(decode(874, 'a1'), 'ก');
   assert.equal(decode(65_001, 'efbbbfc582'), '\ufeffł');
 });
 
