@@ -23,8 +23,16 @@ const release = (seed: number): Buffer =>
 
 const PLACES = ['app.exe', 'tools.zip!/bin/tool.exe', 'drivers.cab!/driver.exe', 'drivers.cab'];
 
-/** What is submitted, and on which channel; all of it before the signer's only poll. */
-const REQUESTS = [
+/** A file to submit, and how. */
+interface Submitted {
+  readonly name: string;
+  readonly bytes: Buffer;
+  readonly channel?: string;
+  readonly flags?: readonly string[];
+}
+
+/** All of it is submitted before the signer's only poll. */
+const REQUESTS: readonly Submitted[] = [
   {
     name: 'sparse.zip',
     bytes: release(10),
@@ -44,7 +52,7 @@ const REQUESTS = [
     channel: 'only-a',
   },
   { name: 'reported.zip', bytes: release(1), channel: 'reports' },
-] as const;
+];
 
 const CONFIGURATION = `
 channels:
@@ -76,10 +84,9 @@ describe('a channel with signing.inside: sign', { concurrency: 3 }, () => {
     }
     const signing = "signing:\n  inside: sign\n  files: ['**/*.exe', '**/*.cab']\n";
     await world.reconfigure((text) => text.replace(/^signing:\n/m, signing).concat(CONFIGURATION));
-    for (const { name, bytes, flags = [], ...more } of REQUESTS) {
+    for (const { name, bytes, channel = 'default', flags = [] } of REQUESTS) {
       await writeFile(world.at(name), bytes);
-      const channel = 'channel' in more ? ['--channel', more.channel] : [];
-      requests.set(name, await world.submit([world.at(name)], ...flags, ...channel));
+      requests.set(name, await world.submit([world.at(name)], ...flags, '--channel', channel));
     }
     await world.poll();
     for (const [index, { name }] of REQUESTS.entries())

@@ -69,6 +69,8 @@ interface Unpacked extends UnpackedProgram {
   /** Why it cannot be replaced. */
   readonly fixed?: string | undefined;
   readonly mayChange: boolean;
+  /** Whether a container holds it; if not, it is an entry of the artifact, and our patterns may name no zip there. */
+  readonly isMember: boolean;
 }
 
 /**
@@ -100,7 +102,14 @@ export class Search {
   async file(unpacked: UnpackedProgram, place: Place, isMeant: boolean): Promise<FileToSign | null> {
     const isZip = this.opensZips && (await recognize(unpacked.source)) === 'zip';
     if (!isMeant && !isZip) return null;
-    return this.decide({ ...unpacked, place, ours: !isZip, excluded: false, mayChange: true });
+    return this.decide({
+      ...unpacked,
+      place,
+      ours: !isZip,
+      excluded: false,
+      mayChange: true,
+      isMember: false,
+    });
   }
 
   /** What is to be signed in a program that is not in a zip, if that is a container, and the program itself. */
@@ -179,7 +188,8 @@ export class Search {
       const { head, all, leave } = await peek(content, HEAD_SIZE);
       if (ours || recognizeHead(head, path) !== null) {
         const unpacked = await this.descent.unpack(all, member.size, `${name}!/${path}`);
-        return { ...unpacked, place, ours, excluded, mayChange, fixed: around.fixed ?? member.fixed };
+        const fixed = around.fixed ?? member.fixed;
+        return { ...unpacked, place, ours, excluded, mayChange, fixed, isMember: true };
       }
       await leave();
       return null;
@@ -195,11 +205,11 @@ export class Search {
   }
 
   private async decide(unpacked: Unpacked): Promise<FileToSign | null> {
-    const { source, ours, place, excluded } = unpacked;
+    const { source, ours, isMember, excluded } = unpacked;
     if (ours && (await this.isAppleDouble(unpacked))) return null;
     const kind = ours ? await fileKindOf(source) : await recognize(source);
     if (kind === 'program') return this.decideProgram(unpacked);
-    if (ours && !(kind === 'zip' && place.inside)) throw notAProgram(source.name);
+    if (ours && !(kind === 'zip' && isMember)) throw notAProgram(source.name);
     return kind === 'zip' && !excluded ? this.decideZip(unpacked) : null;
   }
 

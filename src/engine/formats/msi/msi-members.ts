@@ -4,6 +4,7 @@ import { FIXED_HEADER, looksLikeCabinet } from '../../../lib/cabinet/header.ts';
 import { whyFixed } from '../../../lib/cabinet/why-fixed.ts';
 import { requireUnpackable } from '../../../lib/cabinet/unpack.ts';
 import type { CompoundFile, StorageEntry, StreamEntry } from '../../../lib/compound-file/compound-file.ts';
+import { looksLikeCompoundFile } from '../../../lib/compound-file/header.ts';
 import { invalid } from '../../../lib/errors.ts';
 import { normalPath, shown, whyUnsafe } from '../../../lib/zip/entry-paths.ts';
 import { limitHint, type ArchiveLimits } from '../../../lib/zip/limits.ts';
@@ -37,6 +38,11 @@ interface PlacedStream {
 }
 
 const PROGRAM = Buffer.from('MZ', 'latin1');
+const ZIP = Buffer.from('PK\u0003\u0004', 'latin1');
+
+/** Whether a stream is a file of its own, by its first bytes: a program, another package, or a zip of any kind. */
+const isFile = (head: Buffer): boolean =>
+  head.subarray(0, 2).equals(PROGRAM) || head.subarray(0, 4).equals(ZIP) || looksLikeCompoundFile(head);
 
 /** Icons may be programs with nothing but resources, which are never run. */
 const ICON = /^Icon\./;
@@ -45,7 +51,7 @@ const ICON = /^Icon\./;
  * Finds the files in a package:
  *
  * - `KEY/NAME`: a file that is installed, by its key and its long name in the table File;
- * - `STREAM`: a program that is a stream, such as `Binary.NAME` of a custom action;
+ * - `STREAM`: a program, package or zip that is a stream, such as `Binary.NAME` of a custom action;
  * - `STREAM/NAME`: a file in another cabinet, also in a storage, or under the name of a table, which a cabinet can have too.
  *
  * Only the first two can be replaced, in the root of a package that is no patch. Throws `msi-path-…`, `msi-too-many-files`,
@@ -85,7 +91,7 @@ class MemberFinder {
     const name = decodeStreamName(entry.name);
     const path = [...storages, name].join('/');
     if (looksLikeCabinet(head)) await this.addCabinet(entry, path, storages.length === 0 ? `#${name}` : null);
-    else if (head.subarray(0, 2).equals(PROGRAM) && !isTableName(entry.name) && !ICON.test(name)) {
+    else if (isFile(head) && !isTableName(entry.name) && !ICON.test(name)) {
       const fixed = this.whyStreamFixed(storages);
       const member = { path, size: entry.size, ...(fixed === null ? {} : { fixed }) };
       this.add({ member, place: { kind: 'stream', entry } });

@@ -170,6 +170,14 @@ describe('inside: sign', () => {
     assert.equal(signatures, 0);
   });
 
+  it('opens a zip in a container also if a pattern names it, in a zip or alone', async () => {
+    const file = boxOf({ 'i.zip': zipOf({ 'a.exe': program(1) }) });
+    const isOurs = compilePatterns(['**/*']);
+    assert.deepEqual((await world.sign('q.box', file, { isOurs })).places, ['i.zip!/a.exe', '']);
+    const { places } = await world.sign('q.zip', zipOf({ 'q.box': file }), { isOurs });
+    assert.deepEqual(places, ['q.box!/i.zip!/a.exe', 'q.box']);
+  });
+
   it('append-would-lose: signing inside would make the signature of the container invalid', async () => {
     const inner = boxOf({ 'a.exe': program(1) });
     const { bytes: signed } = await world.sign('p.box', inner, { inside: 'report' });

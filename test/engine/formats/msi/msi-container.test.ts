@@ -10,6 +10,7 @@ import { DEFAULT_LIMITS } from '../../../../src/lib/zip/limits.ts';
 import { buildCab, cabOf } from '../../../fixtures/cab.ts';
 import { buildPe, filler } from '../../../fixtures/pe.ts';
 import { ROOT_CLSID } from '../../../lib/compound-file/make-compound-file.ts';
+import { forge } from '../../../lib/zip/zips.ts';
 import { bytesOf, inFolder, must, source } from '../../authenticode/tools.ts';
 import { fileTable, hashTable, makeDatabase, makePackage, mediaTable, stream } from './make-database.ts';
 
@@ -267,6 +268,19 @@ describe('the files in a package', () => {
     assert.deepEqual(
       members.map(({ path, fixed = '' }) => `${path}: ${fixed}`),
       ['in/in.exe: ', 'one.cab/out: is not in the table of files', 'out/out.exe: lies beside the package'],
+    );
+  });
+
+  it('are also packages and zips that are streams, in which programs may hide', async () => {
+    const inner = makePackage([stream('Binary.run', EXE)]);
+    const zip = forge([{ name: 'a.exe', content: EXE }]);
+    const { members } = await open(makePackage([stream('Binary.msi', inner), stream('Binary.zip', zip)]));
+    assert.deepEqual(
+      members.map(({ path, size }) => [path, size]),
+      [
+        ['Binary.msi', inner.length],
+        ['Binary.zip', zip.length],
+      ],
     );
   });
 
