@@ -172,7 +172,7 @@ describe('a channel with signing.inside: sign', { concurrency: 3 }, () => {
     });
     const details = programs.flatMap(({ signatures }) => signatures).flatMap(({ checks }) => checks);
     const stated = 'the file has the sha256 digest and the page hashes (sha256)';
-    assert.equal(details.filter(({ detail }) => detail?.startsWith(stated) === true).length, 1);
+    assert.equal(details.filter(({ detail }) => detail.startsWith(stated)).length, 1);
     await assertAttaches('paged.zip');
   });
 
