@@ -58,7 +58,7 @@ export class ConcatenatedSource implements ByteSource {
     for (const part of this.rangesOf(start, end)) {
       const some = part.source.extents?.(part.start, part.end);
       if (!some) return null;
-      extents.push(...some);
+      for (const each of some) extents.push(each);
     }
     return extents;
   }

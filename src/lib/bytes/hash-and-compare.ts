@@ -119,7 +119,7 @@ function extentsForThread(ranges: readonly SourceRange[]): Extent[] | null {
   for (const { source, start, end } of ranges) {
     const some = source.extents?.(start, end);
     if (!some) return null;
-    extents.push(...some);
+    for (const each of some) extents.push(each);
   }
   return withCopies(extents);
 }

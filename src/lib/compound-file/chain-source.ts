@@ -49,7 +49,7 @@ export class ChainSource implements ByteSource {
     for (const range of this.ranges(start, end)) {
       const some = this.space.source.extents?.(range.start, range.end);
       if (!some) return null;
-      extents.push(...some);
+      for (const each of some) extents.push(each);
     }
     return extents;
   }
