@@ -54,9 +54,9 @@ describe('the compiled program', () => {
   it('does not use the code cache of another script of the same length', async () => {
     const script = join(folder, 'dist', scriptFile('near'));
     const text = await readFile(script, 'latin1');
-    await writeFile(script, text.replace('Git names the zip', 'Git NAMES the zip'));
+    await writeFile(script, text.replace('Git names the zip', 'Git NAMES the zip'), 'latin1');
     assert.equal(await refused('near', join(folder, 'dist')), 'undefined');
-    await writeFile(script, text);
+    await writeFile(script, text, 'latin1');
     assert.equal(await refused('near', join(folder, 'dist')), 'false');
   });
 
