@@ -12,7 +12,7 @@ import { readChunks } from '../../lib/bytes/read-chunks.ts';
 import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
 import { Budget, Descent } from './inside/descent.ts';
-import type { Place } from './inside/place.ts';
+import { placeTree, type Place, type PlaceTree } from './inside/place.ts';
 import { NEW_BYTES_IN_MEMORY, type RemoteSource } from './sign-zip.ts';
 import type { SignArtifactOptions } from './signed-artifact.ts';
 import { newContent, Spool, type UnpackedProgram } from './unpacked-programs.ts';
@@ -64,27 +64,7 @@ async function requireItsSignature(signed: ByteSource): Promise<void> {
 }
 
 /** A file that gets a signature, or in which files get one, or both. */
-interface ToAttach {
-  signature?: DetachedSignature;
-  /** By path; empty if nothing inside gets a signature. */
-  readonly members: Map<string, ToAttach>;
-}
-
-/** Signatures by the files that they belong to; the artifact itself is the root. */
-function treeOf(wanted: readonly DetachedSignature[]): ToAttach {
-  const root: ToAttach = { members: new Map() };
-  for (const each of wanted) {
-    let at = root;
-    const { path, inside = [] } = each;
-    for (const name of path === '' ? inside : [...inside, path]) {
-      const next = at.members.get(normalPath(name)) ?? { members: new Map() };
-      at.members.set(normalPath(name), next);
-      at = next;
-    }
-    at.signature = each;
-  }
-  return root;
-}
+type ToAttach = PlaceTree<DetachedSignature>;
 
 const REBUILD_HINT = 'the rebuild is not the program that was signed: compare the two builds';
 
@@ -94,7 +74,7 @@ const REBUILD_HINT = 'the rebuild is not the program that was signed: compare th
  */
 async function attachTo(
   program: UnpackedProgram,
-  { signature: wanted, members }: ToAttach,
+  { value: wanted, members }: ToAttach,
   inside: readonly string[],
   descent: Descent,
 ): Promise<NewContent> {
@@ -150,14 +130,14 @@ const notInIt = (name: string, path: string): SignpipeError =>
 /** Attaches signatures to programs in a zip. `use` is given the new content by path, which is gone when this returns. */
 async function attachToEntries<T>(
   archive: PartialArchive,
-  { signature, members }: ToAttach,
+  { value: unplaced, members }: ToAttach,
   scratch: string,
   use: (contents: ReadonlyMap<string, NewContent>) => Promise<T>,
 ): Promise<T> {
   const spool = new Spool(scratch);
   const descent = new Descent(new Budget(archive.limits, archive.source.size), spool);
   try {
-    if (signature) throw notInIt(archive.source.name, signature.path);
+    if (unplaced) throw notInIt(archive.source.name, unplaced.path);
     const located = new Map(archive.located.map((entry) => [entry.path, entry]));
     const contents = new Map<string, NewContent>();
     for (const [path, each] of members) {
@@ -177,7 +157,7 @@ async function attachToProgram(
   output: string,
   { limits, scratch }: AttachOptions,
 ): Promise<void> {
-  if (!wanted.signature)
+  if (!wanted.value)
     throw invalid(
       'rebuild-differs',
       `${source.name}: it is not a zip, but the receipt speaks of a zip with files signed in it`,
@@ -208,7 +188,7 @@ export function attachToFile(
       await writeStreamAtomically(output, readChunks(source));
       return sha256OfFile(output);
     }
-    const tree = treeOf(wanted);
+    const tree = placeTree(wanted, normalPath);
     if ((await fileKindOf(source)) !== 'zip') {
       await attachToProgram(source, tree, output, { limits, scratch });
       return sha256OfFile(output);
@@ -232,7 +212,7 @@ export async function attachToRemoteZip(
   path: string,
   { limits, scratch }: AttachOptions,
 ): Promise<RewritePlan<string>> {
-  const tree = treeOf(wanted);
+  const tree = placeTree(wanted, normalPath);
   const archive = await readZipPartially(source, limits, {
     wanted: (entry) => tree.members.has(entry.path),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw

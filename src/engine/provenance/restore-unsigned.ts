@@ -6,7 +6,15 @@ import { openSignableFile } from '../formats/recognize.ts';
 import { readZip } from '../formats/packages.ts';
 import { Spool } from '../artifact/unpacked-programs.ts';
 import { Budget, Descent } from '../artifact/inside/descent.ts';
-import { placeKey, shownPlace, within, type Place } from '../artifact/inside/place.ts';
+import {
+  placeIn,
+  placeKey,
+  placeTree,
+  shownPlace,
+  within,
+  type Place,
+  type PlaceTree,
+} from '../artifact/inside/place.ts';
 import type { VerifyFileOptions } from '../artifact/inside/verify-inside.ts';
 import type { AttestedProgram } from './signing-statement.ts';
 import { statementDiffers } from './statement-differs.ts';
@@ -33,25 +41,7 @@ async function requireAfter(source: ByteSource, { path, inside, after }: Atteste
 }
 
 /** Programs by the containers that lead to them, outermost first. */
-interface Attested {
-  program?: AttestedProgram;
-  /** By path. */
-  readonly members: Map<string, Attested>;
-}
-
-function treeOf(programs: readonly AttestedProgram[]): Attested {
-  const root: Attested = { members: new Map() };
-  for (const program of programs) {
-    let at = root;
-    for (const name of within(program)) {
-      const next = at.members.get(name) ?? { members: new Map() };
-      at.members.set(name, next);
-      at = next;
-    }
-    at.program = program;
-  }
-  return root;
-}
+type Attested = PlaceTree<AttestedProgram>;
 
 /** Goes down to the programs of which provenance speaks. */
 class Restoration {
@@ -63,7 +53,7 @@ class Restoration {
   ) {}
 
   /** Checks one program, if it is one, and those inside of it. */
-  async check(source: ByteSource, { program, members }: Attested, place: Place): Promise<void> {
+  async check(source: ByteSource, { value: program, members }: Attested, place: Place): Promise<void> {
     if (program) {
       await requireAfter(source, program);
       // What was signed inside of it is not undone by removing its own signature.
@@ -84,8 +74,7 @@ class Restoration {
       for await (const { member, content } of container?.read(({ path }) => members.has(path)) ?? []) {
         const unpacked = await descent.unpack(content, member.size, `${source.name}!/${member.path}`);
         const attested = members.get(member.path);
-        const place = { path: member.path, ...(inside.length > 0 ? { inside } : {}) };
-        if (attested) await this.check(unpacked.source, attested, place);
+        if (attested) await this.check(unpacked.source, attested, placeIn(inside, member.path));
       }
     } finally {
       await spool.close();
@@ -106,8 +95,8 @@ export async function restorablePrograms(
 ): Promise<Set<string>> {
   if (programs.length === 0) return new Set();
   const restoration = new Restoration({ limits, scratch }, new Budget(limits, file.size));
-  const root = treeOf(programs);
-  if (root.program) {
+  const root = placeTree(programs);
+  if (root.value) {
     await restoration.check(file, root, { path: '' });
     return restoration.restored;
   }

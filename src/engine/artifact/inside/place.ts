@@ -23,6 +23,32 @@ export const placeIn = (inside: readonly string[], path: string): Place =>
 export const within = ({ path, inside = [] }: Place): readonly string[] =>
   path === '' ? inside : [...inside, path];
 
+/** Items by where they lie in an artifact, which is the root itself. */
+export interface PlaceTree<T> {
+  /** What belongs to this file; undefined if only something inside of it has any. */
+  value?: T;
+  /** By path; empty if nothing inside has any. */
+  readonly members: Map<string, PlaceTree<T>>;
+}
+
+/** Puts items at their places; `keyOf` is the form of paths by which they are found. */
+export function placeTree<T extends Place>(
+  items: readonly T[],
+  keyOf: (path: string) => string = (path) => path,
+): PlaceTree<T> {
+  const root: PlaceTree<T> = { members: new Map() };
+  for (const item of items) {
+    let at = root;
+    for (const key of within(item).map(keyOf)) {
+      const next = at.members.get(key) ?? { members: new Map() };
+      at.members.set(key, next);
+      at = next;
+    }
+    at.value = item;
+  }
+  return root;
+}
+
 /**
  * Whether patterns mean a file inside of containers: they are matched against its path in its container and against the
  * path with all containers. One that excludes either is decisive.
