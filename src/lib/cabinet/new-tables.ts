@@ -75,14 +75,14 @@ function newFiles({ source, header, folders }: Cabinet, files: Buffer, contents:
   return table;
 }
 
-interface Place {
+interface MemberPlace {
   readonly member: CabinetMember;
   readonly offset: number;
   readonly size: number;
 }
 
 /** Where the members of a folder lie: what members share stays, and new content follows it, each for itself. */
-function* placesOf(members: readonly CabinetMember[], contents: NewContents): Generator<Place> {
+function* placesOf(members: readonly CabinetMember[], contents: NewContents): Generator<MemberPlace> {
   let grown = 0;
   for (const range of rangesOf(members)) {
     let offset = range.start + grown;

@@ -13,12 +13,12 @@ import { fromFileTime } from './signing-time.ts';
  */
 
 /** A code, and what is meant, for messages. */
-interface Place {
+interface UncoveredPart {
   readonly code: string;
   readonly what: string;
 }
 
-const PARTS: Readonly<Record<Exclude<UnusedPart, 'slack' | 'free'>, Place>> = {
+const PARTS: Readonly<Record<Exclude<UnusedPart, 'slack' | 'free'>, UncoveredPart>> = {
   header: { code: 'msi-header-bytes', what: 'reserved fields of its header' },
   table: { code: 'msi-table-bytes', what: 'entries of its allocation tables beyond its end' },
   directory: { code: 'msi-directory-bytes', what: 'unused fields or entries of its directory' },
@@ -55,7 +55,7 @@ export async function uncoveredBytes(file: CompoundFile): Promise<Finding[]> {
   return [...findings.values()];
 }
 
-const hiddenZip = (bytes: Buffer): Place | null =>
+const hiddenZip = (bytes: Buffer): UncoveredPart | null =>
   bytes.includes(ZIP_END)
     ? { code: 'msi-hidden-zip', what: 'with the end of a zip, bytes that mean nothing' }
     : null;

@@ -12,7 +12,7 @@ import type { DosTime } from '../../../lib/zip/edit-entries.ts';
  *     time       INTEGER,
  *     catalog    ContentInfo OPTIONAL } -- AppxMetadata/CodeIntegrity.cat
  */
-export interface DetachedSignature {
+export interface DetachedMsix {
   /** PKCS #7 ContentInfo, DER. */
   readonly signature: Buffer;
   /** null if only the signature was given. */
@@ -20,15 +20,11 @@ export interface DetachedSignature {
   readonly catalog: Buffer | null;
 }
 
-export const writeDetached = ({
-  signature,
-  at,
-  catalog,
-}: DetachedSignature & { readonly at: DosTime }): Buffer =>
+export const writeDetached = ({ signature, at, catalog }: DetachedMsix & { readonly at: DosTime }): Buffer =>
   seq(signature, integer(at.date), integer(at.time), ...(catalog ? [catalog] : []));
 
 /** Reads what `writeDetached` wrote, or a signature alone. Throws `der-malformed` and `msix-detached`. */
-export function readDetached(bytes: Buffer, what: string): DetachedSignature {
+export function readDetached(bytes: Buffer, what: string): DetachedMsix {
   const reader = DerReader.of(bytes, what);
   const first = reader.next();
   if (first.tag === TAG.oid) return { signature: bytes, at: null, catalog: null };

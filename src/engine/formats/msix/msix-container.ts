@@ -130,12 +130,12 @@ function bundleChanges(
   return changes;
 }
 
-interface Place {
+interface PackageRange {
   readonly start: number;
   readonly size: number;
 }
 
-const withPlaces = (manifest: Buffer, places: ReadonlyMap<string, Place>, what: string): Buffer =>
+const withPlaces = (manifest: Buffer, places: ReadonlyMap<string, PackageRange>, what: string): Buffer =>
   editAttributes(
     manifest,
     'Package',

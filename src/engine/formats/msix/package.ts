@@ -46,7 +46,7 @@ const ZIP64_FIELD = 0x0001;
 
 /**
  * Reads the structure of a package or bundle, as MakeAppx writes and Windows requires it. Nothing may lie between or behind
- * the entries, and the content types are the last entry but for what signing adds.
+ * the entries, and the content types are the last entry, except for what signing adds.
  *
  * | code                            | meaning                                                           |
  * | ------------------------------- | ----------------------------------------------------------------- |
