@@ -57,7 +57,7 @@ async function planUpload(
 
 /**
  * Plans what the signer would do with files if they were submitted, by the policy that it publishes. Nothing is uploaded
- * or committed. The signer decides anew: its policy may change, and it knows roots and limits of its own.
+ * or committed. The signer decides again: its policy may change, and it knows roots and limits of its own.
  */
 export function planSubmission(
   session: BuilderSession,

@@ -36,12 +36,12 @@ export async function readDetached(
 }
 
 /**
- * The file name of a detached signature in receipts, by the SHA-256 of the unsigned bytes. If only its name tells what a
+ * The file name of a detached signature in receipts, by the SHA-256 of the unsigned bytes. If only the name says what a
  * file is, the extension belongs to it: the same bytes as `a.js` and as `a.vbs` are signed differently.
  */
 export function detachedName({ format, source }: SignableFile, sha256: string): string {
   const known = formatNamed(format);
   const extension = extensionOf(source.name) ?? '';
-  const told = known?.byName && known.extensions.includes(extension) ? [extension] : [];
-  return [sha256, ...told, known?.detachedExtension ?? 'p7'].join('.');
+  const distinguishing = known?.byName && known.extensions.includes(extension) ? [extension] : [];
+  return [sha256, ...distinguishing, known?.detachedExtension ?? 'p7'].join('.');
 }

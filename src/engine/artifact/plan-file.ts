@@ -19,7 +19,7 @@ export interface PlannedStep extends Place {
   readonly size: number;
 }
 
-/** What signing would do to a file: what `signFile` returns, but for what is only known once it is signed. */
+/** What signing would do to a file: what `signFile` returns, without what is only known once it is signed. */
 export interface FilePlan extends Omit<SignedArtifact, 'signed'> {
   /** In the order in which they are done for each entry: what lies inside of a file comes before it. */
   readonly steps: readonly PlannedStep[];

@@ -26,7 +26,7 @@ const isNestedZip = (entry: CentralEntry): boolean =>
   !entry.directory && !entry.symlink && mayBeZip(entry.path);
 
 /**
- * Whether an entry has to be read: it is ours, or a zip that is to be opened. Zips are told by name alone: to look at the
+ * Whether an entry has to be read: it is ours, or a zip that is to be opened. Zips are known by name alone: to look at the
  * content of every entry would take longer than signing. Of a zip that pins entries, only pinned ones are opened.
  */
 export function isToRead(

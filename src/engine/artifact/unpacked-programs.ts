@@ -57,7 +57,7 @@ class HeadedSource extends ReadAheadSource {
   }
 }
 
-/** The content, which must have so many bytes in all. */
+/** The content; throws `inside-size-differs` unless it has `size` bytes. */
 async function* ofSize(content: AsyncIterable<Buffer>, size: number, name: string): AsyncGenerator<Buffer> {
   let left = size;
   for await (const chunk of content) {
@@ -66,7 +66,10 @@ async function* ofSize(content: AsyncIterable<Buffer>, size: number, name: strin
     yield chunk;
   }
   if (left !== 0)
-    throw invalid('inside-size-differs', `${name}: has not the ${size} bytes that its container states`);
+    throw invalid(
+      'inside-size-differs',
+      `${name}: does not have the ${size} bytes that its container states`,
+    );
 }
 
 /** How much a spool holds. */

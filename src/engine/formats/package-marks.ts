@@ -2,7 +2,7 @@ import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { scanNames } from '../../lib/zip/scan-names.ts';
 
 /**
- * Names of entries that tell packages from other zips, in lower case: those of all formats in one pattern, so that the
+ * Names of entries that distinguish packages from other zips, in lower case: those of all formats in one pattern, so that the
  * directory of a zip is looked through only once.
  */
 const MARKS =

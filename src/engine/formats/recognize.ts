@@ -43,7 +43,7 @@ type FileKind = 'zip' | 'program';
 
 /**
  * Recognises a file by its content, and by its name if its format has no marks; null if it is of neither kind. The
- * first bytes decide, or the last ones for a zip with a script before it; a package is told from other zips by its
+ * first bytes decide, or the last ones for a zip with a script before it; a package is distinguished from other zips by its
  * directory. Opening the file may still fail: a header beyond the first `HEAD_SIZE` bytes is assumed to be there.
  */
 export async function recognize(source: ByteSource): Promise<FileKind | null> {
@@ -94,7 +94,7 @@ export async function fileKindOf(source: ByteSource): Promise<FileKind | null> {
   );
 }
 
-/** Whether the files of a format, by its name, have no marks, so that only their names tell them. */
+/** Whether the files of a format, by its name, have no marks, so that they are known only by name. */
 export const isRecognizedByName = (format: string): boolean =>
   FORMATS.some(({ name, byName }) => name === format && byName === true);
 

@@ -177,7 +177,7 @@ export interface FileFormat {
   /** Usual extensions of its files in lower case. */
   readonly extensions: readonly string[];
   /**
-   * Whether its files have no marks and only their name tells them, as with scripts. Such files are everywhere and usually
+   * Whether its files have no marks and are known only by name, as with scripts. Such files are everywhere and usually
    * not signed: in a zip, one without a signature counts as a program only if the patterns name it.
    */
   readonly byName?: true;

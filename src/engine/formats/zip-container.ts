@@ -12,7 +12,7 @@ import type { Container, Member, OpenMember } from './container.ts';
 /** New bytes of a zip that is packed again, up to which they stay in memory. */
 const IN_MEMORY = 4 * 1024 * 1024;
 
-/** The same if there is no place for more: then it cannot be packed again. */
+/** The most new bytes, if they can only be kept in memory; with more, the zip cannot be packed again. */
 const MOST_IN_MEMORY = 1024 * 1024 * 1024;
 
 /** Makes files for new bytes of a zip that are too many for memory. */

@@ -141,7 +141,7 @@ export function* unusedPlaces(file: CompoundFile): Generator<UnusedPlace> {
   yield* freeSectors(file.layout);
 }
 
-/** Ends of streams; the mini stream is one, but for what its own streams leave unused. */
+/** Ends of streams; the mini stream is one, except for what its own streams leave unused. */
 function* slack({ root, layout }: CompoundFile): Generator<UnusedPlace> {
   const { sectors, miniChain, miniSize, chains } = layout;
   yield* endOf(miniChain, miniSize, sectors.size, (sector) => sectors.offset(sector));

@@ -24,7 +24,7 @@ export interface CompoundChanges {
 /** New content of a stream. */
 export interface StreamContent {
   readonly name: string;
-  /** Read when the result is read, but for fewer than 4096 bytes. */
+  /** Read when the result is read; if it has fewer than 4096 bytes, at once. */
   readonly content: ByteSource;
 }
 

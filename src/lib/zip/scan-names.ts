@@ -7,7 +7,7 @@ import { CENTRAL, CENTRAL_SIGNATURE, headerLength, nameOf } from './header-field
 const LONGEST_DIRECTORY = 32 * 1024 * 1024;
 
 /**
- * The names in a zip's directory that match, in lower case and with `/`: enough to tell a package from other zips, for a
+ * The names in a zip's directory that match, in lower case and with `/`: enough to distinguish a package from other zips, for a
  * few milliseconds, whatever its number of entries. Nothing is checked: a file that is no sound zip has the names up to
  * its first fault, or none. Names are decoded as Latin-1, so `pattern` may ask only for ASCII.
  */

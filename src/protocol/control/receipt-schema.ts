@@ -62,7 +62,7 @@ const signedEntry = z.object({
     .string()
     .regex(/^signatures\/[0-9a-f]{64}(?:\.[0-9a-z]{1,16}){1,2}$/)
     .describe(
-      'the detached signature in this commit, by the SHA-256 of the unsigned bytes, for formats that are told by name also by the extension; `.p7` is PKCS #7 in DER',
+      'the detached signature in this commit, by the SHA-256 of the unsigned bytes, for formats that are known only by name also by the extension; `.p7` is PKCS #7 in DER',
     ),
 });
 

@@ -5,7 +5,7 @@ import type { Container } from '../../formats/container.ts';
 
 /**
  * The SHA-256 of every member in lower-case hex, by path; of one that cannot be read (it lies elsewhere, or is packed in an
- * unknown way), the code of the error. That does not suffice to tell such members apart.
+ * unknown way), the code of the error. An error code does not show whether two such members differ.
  */
 export async function digestsOf(container: Container): Promise<Map<string, string>> {
   const digests = new Map<string, string>();

@@ -18,7 +18,7 @@ import type { Finding } from '../signable-file.ts';
 export const MAX_SIGNATURE = 16 * 1024 * 1024;
 
 /** The size of the area that signing adds, in bytes; the fields before it take four more. */
-export const AREA_SIZE = 20;
+const AREA_SIZE = 20;
 
 /** What signing inserts behind the fixed header, in bytes. */
 export const INSERTED = AREA_SIZE + 4;

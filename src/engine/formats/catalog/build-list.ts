@@ -51,7 +51,7 @@ export interface ListOptions {
 
 const EMPTY_FILE_NAME = spcFile('');
 
-/** What tells the kinds apart: in an entry's member info, and beside its digest. */
+/** How the kinds differ: in an entry's member info, and beside its digest. */
 const KINDS: Record<
   ListedFile['kind'],
   { readonly info: Buffer; readonly data: Pick<IndirectData, 'type' | 'value'> }

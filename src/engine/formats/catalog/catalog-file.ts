@@ -143,7 +143,7 @@ export const buildUnsignedCatalog = (list: Buffer): Buffer =>
     explicit(0, seq(integer(1), tlv(TAG.set), seq(oid(OID.ctl), explicit(0, list)), tlv(TAG.set))),
   );
 
-/** The list in a catalog, and whether somebody signed it. An unsigned one must be what `buildUnsignedCatalog` writes. */
+/** The list in a catalog, and whether it is signed. An unsigned one must be what `buildUnsignedCatalog` writes. */
 function readCatalog(bytes: Buffer, name: string): { readonly content: Buffer; readonly signed: boolean } {
   const info = DerReader.of(bytes, name);
   readOid(info.next(), name);

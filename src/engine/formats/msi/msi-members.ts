@@ -44,7 +44,7 @@ const ZIP = Buffer.from('PK\u0003\u0004', 'latin1');
 const isFile = (head: Buffer): boolean =>
   head.subarray(0, 2).equals(PROGRAM) || head.subarray(0, 4).equals(ZIP) || looksLikeCompoundFile(head);
 
-/** Icons may be programs with nothing but resources, which are never run. */
+/** Icons may be programs that hold only resources, which are never run. */
 const ICON = /^Icon\./;
 
 /**

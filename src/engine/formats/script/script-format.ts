@@ -19,7 +19,7 @@ const inEachEncoding = (text: string): Buffer[] => [
   Buffer.from(text, 'utf16le').swap16(),
 ];
 
-/** The style that a name tells; undefined if it is that of no script. */
+/** The style of a script with this name; undefined if it is not that of a script. */
 const styleOf = (styles: ReadonlyMap<string, BlockStyle>, fileName: string): BlockStyle | undefined =>
   styles.get(extensionOf(fileName) ?? '');
 

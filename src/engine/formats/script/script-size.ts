@@ -1,7 +1,7 @@
 import { invalid } from '../../../lib/errors.ts';
 
 /** The largest script, in bytes: all of it is decoded in memory. */
-export const MAX_SCRIPT = 64 * 1024 * 1024;
+const MAX_SCRIPT = 64 * 1024 * 1024;
 
 /** Throws `script-too-large`; see `MAX_SCRIPT`. */
 export function requireScriptSize(size: number, name: string): void {

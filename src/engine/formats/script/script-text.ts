@@ -3,8 +3,8 @@ import type { Hash } from 'node:crypto';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 
 /*
- * How the text of a script lies in its file. Windows hashes scripts as UTF-16, so it has to decode them, and so does whoever
- * checks the hash: text that two readers could decode differently is refused.
+ * How the text of a script lies in its file. Windows hashes scripts as UTF-16, so it has to decode them, and so does every
+ * verifier: text that two readers could decode differently is refused.
  */
 
 /** `bytes`: UTF-8, ASCII, or an unknown code page, in which ASCII characters stand for themselves. */

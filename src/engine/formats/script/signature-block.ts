@@ -101,7 +101,7 @@ const OPENING = /^[\s#/*<!'-]*$/;
 /** How far back a line is looked at, in characters. */
 const LOOK_BACK = 64;
 
-/** Whether a mention stands at the beginning of its line, but for what opens a comment. */
+/** Whether a mention stands at the beginning of its line, after what opens a comment. */
 function beginsLine(text: string, at: number): boolean {
   const before = text.slice(Math.max(0, at - LOOK_BACK), at);
   const lineStart = Math.max(before.lastIndexOf('\n'), before.lastIndexOf('\r')) + 1;

@@ -6,7 +6,7 @@ import { OPC_SIGNATURE, ORIGIN_TYPE } from './names.ts';
 import { readOpcObject } from './read-signature.ts';
 
 /** Whether a reference is about a file of the package, not about relationships or the origin of signatures. */
-export const isContent = ({ part, type }: Pick<Reference, 'part' | 'type'>): boolean =>
+const isContent = ({ part, type }: Pick<Reference, 'part' | 'type'>): boolean =>
   !isRelationships(part) && type !== ORIGIN_TYPE;
 
 /** The references of a signature's object; throws `opc-…`. */

@@ -52,7 +52,7 @@ export class EditedMiniStream {
     else this.written.set(sector, bytes);
   }
 
-  /** Writes what changed, and gives back what is not needed any more. */
+  /** Writes what changed, and frees what is no longer needed. */
   async finish(): Promise<void> {
     if (this.written.size === 0) return;
     const size = this.table.usedLength * MINI_SECTOR;
