@@ -1,3 +1,4 @@
+import { oncePerKey } from '../../../lib/concurrency/once-per-key.ts';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
 import { BufferSource, type ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { whole, type SourceRange } from '../../../lib/bytes/concatenated-source.ts';
@@ -37,7 +38,6 @@ export class CabFile implements SignableFile {
   readonly source: ByteSource;
   readonly signatures: readonly Buffer[];
   readonly unauthenticatedData: readonly Finding[];
-  private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
   constructor(
     readonly cabinet: Cabinet,
@@ -59,14 +59,10 @@ export class CabFile implements SignableFile {
     requireSignableCab(this);
   }
 
-  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
-  async digest(hash: KnownDigest): Promise<Buffer> {
-    const digest =
-      this.digests.get(hash) ??
-      hashRanges(this.covered(), { algorithm: hash }).then((hashed) => hashed.digest);
-    this.digests.set(hash, digest);
+  readonly digest = oncePerKey(async (hash: KnownDigest) => {
+    const { digest } = await hashRanges(this.covered(), { algorithm: hash });
     return digest;
-  }
+  });
 
   /**
    * What the digest covers, of the cabinet as it is once it is signed: all up to the signature, except csumHeader, the sizes

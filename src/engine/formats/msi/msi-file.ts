@@ -1,3 +1,4 @@
+import { oncePerKey } from '../../../lib/concurrency/once-per-key.ts';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
 import { readDer } from '../../../lib/asn1/der.ts';
 import { BufferSource, type ByteSource } from '../../../lib/bytes/byte-source.ts';
@@ -68,7 +69,6 @@ export class MsiFile implements SignableFile {
   readonly signatures: readonly Buffer[];
   readonly canNest = true;
   readonly unauthenticatedData: readonly Finding[];
-  private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
   constructor(
     readonly file: CompoundFile,
@@ -87,11 +87,7 @@ export class MsiFile implements SignableFile {
   // Nothing that can be opened must not be signed.
   requireSignable(): void {}
 
-  digest(hash: KnownDigest): Promise<Buffer> {
-    const digest = this.digests.get(hash) ?? msiDigest(this.file, hash, this.withMetadata);
-    this.digests.set(hash, digest);
-    return digest;
-  }
+  readonly digest = oncePerKey((hash: KnownDigest) => msiDigest(this.file, hash, this.withMetadata));
 
   // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
   async prepare({ hash, appends }: Preparation): Promise<MsiFile> {

@@ -1,3 +1,4 @@
+import { oncePerKey } from '../../../lib/concurrency/once-per-key.ts';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { ConcatenatedSource } from '../../../lib/bytes/concatenated-source.ts';
@@ -65,7 +66,6 @@ export class MsixFile implements SignableFile {
   /** Windows reads one signature; none is nested in a package's. */
   readonly canNest = false;
   readonly unauthenticatedData: readonly Finding[];
-  private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
   /** Without `carried`, the signature is about to be made: over the parts as signing writes them. */
   constructor(
@@ -97,11 +97,7 @@ export class MsixFile implements SignableFile {
       });
   }
 
-  digest(hash: KnownDigest): Promise<Buffer> {
-    const digest = this.digests.get(hash) ?? this.computeDigest(hash);
-    this.digests.set(hash, digest);
-    return digest;
-  }
+  readonly digest = oncePerKey((hash: KnownDigest) => this.computeDigest(hash));
 
   private async computeDigest(hash: KnownDigest): Promise<Buffer> {
     const { blockMap, catalog, types, contentTypes } = this.parts;

@@ -1,3 +1,4 @@
+import { oncePerKey } from '../../../lib/concurrency/once-per-key.ts';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { whole } from '../../../lib/bytes/concatenated-source.ts';
@@ -65,7 +66,6 @@ class NuGetFile implements SignableFile {
   /** A package has one primary signature. */
   readonly canNest = false;
   readonly unauthenticatedData: readonly Finding[];
-  private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
   constructor(
     private readonly archive: Archive,
@@ -114,11 +114,7 @@ class NuGetFile implements SignableFile {
   }
 
   /** Over the zip as it was before: without the signature's entry, with the numbers and offsets of that time. */
-  digest(hash: KnownDigest): Promise<Buffer> {
-    const digest = this.digests.get(hash) ?? this.hash(hash);
-    this.digests.set(hash, digest);
-    return digest;
-  }
+  readonly digest = oncePerKey((hash: KnownDigest) => this.hash(hash));
 
   private async hash(algorithm: KnownDigest): Promise<Buffer> {
     return (await hashRanges([whole(this.unsigned())], { algorithm })).digest;

@@ -1,3 +1,4 @@
+import { oncePerKey } from '../../../lib/concurrency/once-per-key.ts';
 import { invalid } from '../../../lib/errors.ts';
 import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
 import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
@@ -102,7 +103,6 @@ export class PeFile implements SignableFile {
   private readonly entryEnds: readonly number[];
   /** Sum of `covered`, a by-product of the first digest. */
   private sum: Promise<Checksum16> | undefined;
-  private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
   constructor(
     readonly source: ByteSource,
@@ -131,11 +131,7 @@ export class PeFile implements SignableFile {
    * except CheckSum, the certificate directory entry and the certificate table, in the file's order with the overlay,
    * padded with zeros as the signed file will be.
    */
-  digest(hash: KnownDigest): Promise<Buffer> {
-    const digest = this.digests.get(hash) ?? this.readBody(hash).then((body) => body.digest);
-    this.digests.set(hash, digest);
-    return digest;
-  }
+  readonly digest = oncePerKey((hash: KnownDigest) => this.readBody(hash).then((body) => body.digest));
 
   private async openBundle(parts: BurnParts): Promise<Container> {
     const { BurnContainer } = await import('./burn-container.ts');

@@ -4,6 +4,7 @@ import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { whole } from '../../../lib/bytes/concatenated-source.ts';
 import { firstDifference } from '../../../lib/bytes/hash-and-compare.ts';
 import type { PatchedSource } from '../../../lib/bytes/patched-source.ts';
+import { oncePerKey } from '../../../lib/concurrency/once-per-key.ts';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 import { writeContentTypes } from '../../../lib/opc/content-types.ts';
 import { isRelationships, RELATIONSHIPS_TYPE, writeRelationships } from '../../../lib/opc/relationships.ts';
@@ -84,7 +85,6 @@ export class VsixFile implements SignableFile {
   readonly signatures: readonly Buffer[];
   readonly canNest = false;
   readonly unauthenticatedData: readonly Finding[];
-  private readonly digests = new Map<KnownDigest, Promise<ReadonlyMap<Part, Buffer>>>();
   private names: SignatureNames | undefined;
 
   constructor(
@@ -123,11 +123,7 @@ export class VsixFile implements SignableFile {
     );
   }
 
-  private partDigests(hash: KnownDigest): Promise<ReadonlyMap<Part, Buffer>> {
-    const digests = this.digests.get(hash) ?? this.readParts(hash);
-    this.digests.set(hash, digests);
-    return digests;
-  }
+  private readonly partDigests = oncePerKey((hash: KnownDigest) => this.readParts(hash));
 
   private async readParts(hash: KnownDigest): Promise<ReadonlyMap<Part, Buffer>> {
     const digests = new Map<Part, Buffer>();
