@@ -7,11 +7,10 @@ import type { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import { oncePerKey } from '../../../lib/concurrency/once-per-key.ts';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 import { writeContentTypes } from '../../../lib/opc/content-types.ts';
-import { isRelationships, RELATIONSHIPS_TYPE, writeRelationships } from '../../../lib/opc/relationships.ts';
+import { isRelationships, writeRelationships } from '../../../lib/opc/relationships.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { canonicalXml } from '../../../lib/xml/canonical-xml.ts';
-import { parseXml, xmlText } from '../../../lib/xml/parse-xml.ts';
-import { endsPlainly, isPlainElement, isPlainXml } from '../../../lib/xml/plain-xml.ts';
+import { parseXml } from '../../../lib/xml/parse-xml.ts';
 import {
   dosTime,
   dosTimeOf,
@@ -33,10 +32,11 @@ import type {
   SignableFile,
   SignedContent,
 } from '../signable-file.ts';
-import type { XmlDigest } from './algorithms.ts';
 import { respelled, unusedTypes, zipFaults } from './entry-findings.ts';
 import { packageDigest, writeReference, type Reference } from './manifest.ts';
-import { DSIG, OPC_SIGNATURE, ORIGIN, ORIGIN_TYPE } from './names.ts';
+import { newReferences } from './new-references.ts';
+import { hasOneForm } from './one-form.ts';
+import { DSIG, OPC_SIGNATURE, ORIGIN } from './names.ts';
 import { opcScheme } from './opc-scheme.ts';
 import { readOpcObject, readOpcSignature, timeText, writeOpcObject } from './read-signature.ts';
 import { digestedFiles } from './manifest-json.ts';
@@ -47,7 +47,6 @@ import {
   deflated,
   namesFor,
   readKept,
-  type AddedParts,
   type SignatureNames,
 } from './signature-parts.ts';
 import { readContent, referencesIn } from './signed-content.ts';
@@ -74,8 +73,6 @@ export async function openVsix(source: ByteSource): Promise<VsixFile> {
   const document = content.signed && (await readXml(archive, content.signed.signature.entry));
   return new VsixFile(content, document);
 }
-
-const EMPTY = Buffer.alloc(0);
 
 /** An open extension of Visual Studio: a package of the Open Packaging Conventions. */
 export class VsixFile implements SignableFile {
@@ -140,61 +137,12 @@ export class VsixFile implements SignableFile {
   async contentToSign(hash: DigestName, digest: Buffer, options: ContentOptions): Promise<SignedContent> {
     this.names = options.opc ?? namesFor(digest);
     const added = addedParts(this.content, this.names);
-    const references = await this.references(hash, added);
+    const references = await newReferences(this.content, added, await this.partDigests(hash), hash);
     const time = options.opc?.time ?? timeText(options.signingTime ?? new Date());
     const object = writeOpcObject(references.map(writeReference), time);
     const root = parseXml(Buffer.from(`<Signature xmlns="${DSIG}">${object}</Signature>`), 'new signature');
     const element = root.documentElement?.firstChild as NonNullable<typeof root.documentElement>;
     return { type: OPC_SIGNATURE, der: Buffer.from(canonicalXml(element)) };
-  }
-
-  /**
-   * All parts sorted by name in capitals, as the package lists them in .NET, then the parts that signing adds, and the
-   * relationships of the package once more, as psign's script for System.IO.Packaging has it.
-   */
-  private async references(hash: XmlDigest, added: AddedParts): Promise<Reference[]> {
-    const relationships = (part: string, bytes: Buffer): Reference => {
-      const digest = createHash(hash)
-        .update(canonicalXml(parseXml(bytes, part)))
-        .digest();
-      return { part, type: RELATIONSHIPS_TYPE, canonical: true, hash, digest };
-    };
-    const root = relationships(ROOT_RELATIONSHIPS, added.relationships);
-    const listed: Reference[] = [root];
-    for (const [{ name, type }, digest] of await this.partDigests(hash))
-      listed.push({ part: name, type, canonical: false, hash, digest });
-    for (const { name, entry } of this.otherRelationships()) {
-      const bytes = await readXml(this.content.archive, entry);
-      if (!hasOneForm(bytes, name))
-        throw invalid('vsix-form', `${this.source.name}: ${name} holds what no signature would cover`, {
-          hint: 'write these relationships without comments, prefixes and superfluous blanks, and pack the extension again',
-        });
-      listed.push(relationships(name, bytes));
-    }
-    const list = `${added.origin.replace(/[^/]*$/, '')}_rels/origin.psdsor.rels`;
-    return [
-      ...listed.sort((one, other) => compareNames(one.part, other.part)),
-      relationships(list, added.originRelationships),
-      {
-        part: added.origin,
-        type: ORIGIN_TYPE,
-        canonical: false,
-        hash,
-        digest: createHash(hash).update(EMPTY).digest(),
-      },
-      root,
-    ];
-  }
-
-  /** Parts with relationships that signing leaves alone. */
-  private otherRelationships(): Part[] {
-    const { parts, signed } = this.content;
-    return parts.filter(
-      (each) =>
-        isRelationships(each.name) &&
-        each.name !== ROOT_RELATIONSHIPS &&
-        each !== signed?.originRelationships,
-    );
   }
 
   // --- verifying ---------------------------------------------------------------------------
@@ -340,17 +288,5 @@ export class VsixFile implements SignableFile {
   }
 }
 
-function hasOneForm(bytes: Buffer, what: string): boolean {
-  const text = xmlText(bytes, what);
-  const root = parseXml(bytes, what).documentElement;
-  return isPlainXml(text) && endsPlainly(text) && !!root && isPlainElement(root, new Set(), null);
-}
-
 const partDiffers = (what: string, part: string, why: string): SignpipeError =>
   invalid('vsix-part-differs', `${what}: the part ${part.slice(0, 200)} ${why}`);
-
-/** As .NET sorts parts: in capitals, by UTF-16 units; names are ASCII. */
-function compareNames(one: string, other: string): number {
-  const [first, second] = [one.toUpperCase(), other.toUpperCase()];
-  return first < second ? -1 : first > second ? 1 : 0;
-}
