@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { PlannedFile } from '../../app/builder/plan-submission.ts';
 import { loadSignerConfig } from '../../app/config/signer.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
-import type { FindOptions } from '../../engine/artifact/inside/find-inside.ts';
+import type { FindOptions } from '../../engine/artifact/inside/file-to-sign.ts';
 import { planOrKeep } from '../../engine/artifact/plan-or-keep.ts';
 import type { AlreadySigned, InsidePolicy } from '../../engine/artifact/signed-artifact.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';

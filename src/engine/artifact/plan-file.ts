@@ -1,7 +1,7 @@
 import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { readZip } from '../formats/packages.ts';
 import { fileKindOf } from '../formats/recognize.ts';
-import type { FileToSign, FindOptions } from './inside/find-inside.ts';
+import type { FileToSign, FindOptions } from './inside/file-to-sign.ts';
 import { findInProgram } from './inside/lone-container.ts';
 import type { Place } from './inside/place.ts';
 import { notSignable, openToSign } from './sign-program-file.ts';

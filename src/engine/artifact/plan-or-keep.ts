@@ -1,4 +1,4 @@
-import type { FindOptions } from './inside/find-inside.ts';
+import type { FindOptions } from './inside/file-to-sign.ts';
 import { isOtherFile } from './other-file.ts';
 import { planFile, type FilePlan } from './plan-file.ts';
 import { NoPrograms } from './signed-artifact.ts';

@@ -14,7 +14,7 @@ import { openSignableFile } from '../formats/recognize.ts';
 import { FORMATS } from '../formats/registry.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
 import { describeSigned, keptSigner, signUnverified, verifyOwnSignature } from './sign-program.ts';
-import type { FindOptions } from './inside/find-inside.ts';
+import type { FindOptions } from './inside/file-to-sign.ts';
 import type { FoundInside } from './inside/lone-container.ts';
 import {
   requireOurs,

@@ -7,7 +7,8 @@ import { mayBeProgram, mayBeZip } from '../formats/program-names.ts';
 import { requireSignableSize } from '../formats/recognize.ts';
 import { isOurs } from './globs.ts';
 import { Budget, Descent } from './inside/descent.ts';
-import { Search, type FileToSign, type FindOptions } from './inside/find-inside.ts';
+import type { FileToSign, FindOptions } from './inside/file-to-sign.ts';
+import { Search } from './inside/find-inside.ts';
 import { FoundSigner } from './inside/sign-inside.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
 import {

@@ -1,4 +1,4 @@
-import { invalid, isInvalid, notAllowed, type SignpipeError } from '../../../lib/errors.ts';
+import { isInvalid, notAllowed, type SignpipeError } from '../../../lib/errors.ts';
 import { peek } from '../../../lib/bytes/peek.ts';
 import type { Container, Member, OpenMember } from '../../formats/container.ts';
 import { mayBeProgram } from '../../formats/program-names.ts';
@@ -15,37 +15,12 @@ import type { SignableFile } from '../../formats/signable-file.ts';
 import { isOurs } from '../globs.ts';
 import { appendWouldLose } from '../../authenticode/sign.ts';
 import { keptSigner } from '../sign-program.ts';
-import type { InsidePolicy, KeptEntry, LeftAlone, SignArtifactOptions } from '../signed-artifact.ts';
+import type { InsidePolicy, KeptEntry, LeftAlone } from '../signed-artifact.ts';
 import type { UnpackedProgram } from '../unpacked-programs.ts';
 import type { Descent } from './descent.ts';
+import type { FileToSign, FindOptions, ToSignInside } from './file-to-sign.ts';
 import { isExcludedAt, isMeantAt, placeIn, shownPlace, within, type Place } from './place.ts';
-
-/** The options that decide what is signed, without those that say how. */
-export type FindOptions = Pick<
-  SignArtifactOptions,
-  | 'alreadySigned'
-  | 'inside'
-  | 'roots'
-  | 'timestampRoots'
-  | 'isOurs'
-  | 'isOursAlone'
-  | 'limits'
-  | 'scratch'
-  | 'pins'
->;
-
-/** A file of ours that is to be signed, or a zip that is packed again because files in it are signed. */
-export interface FileToSign extends UnpackedProgram, Place, ToSignInside {
-  /** The file, open; null if it is a zip. */
-  readonly file: SignableFile | null;
-}
-
-/** What is to be signed inside of a file, before the file itself. */
-export interface ToSignInside {
-  /** The container that they are in; null if there is nothing. */
-  readonly container: Container | null;
-  readonly members: readonly FileToSign[];
-}
+import { insideFixed, notAProgram, withExclusion } from './refusals.ts';
 
 const NOTHING: ToSignInside = { container: null, members: [] };
 
@@ -289,31 +264,9 @@ export class Search {
   }
 }
 
-/** The error, with what else its reader can do: a zip in a zip need not be opened. */
-function withExclusion(error: SignpipeError): SignpipeError {
-  const exclude = 'exclude the container from signing.files with "!"';
-  if (error.hint?.includes('exclude') === true) return error;
-  return error.saying(error.message, error.hint === undefined ? exclude : `${error.hint}; or ${exclude}`);
-}
-
 const fileOf = ({ source, sha256, blocks, place }: Unpacked): UnpackedProgram & Place => ({
   source,
   sha256,
   ...(blocks === undefined ? {} : { blocks }),
   ...place,
 });
-
-/** Only programs can be ours: a text named x.exe is refused before anything is signed. */
-const notAProgram = (name: string): SignpipeError =>
-  invalid('not-a-program', `${name}: signing.files names it, but it is no file that can be signed`, {
-    hint: 'exclude it from signing.files with "!", or build it again',
-  });
-
-const insideFixed = (name: string, why: string): SignpipeError =>
-  notAllowed('inside-fixed', `${name}: ${why}, so it cannot be replaced by its signed form`, {
-    hint: 'sign it before it is packed, pack it in another way (docs/formats.md), or exclude it from signing.files with "!"',
-  });
-
-/** How many signatures will be made. */
-export const countToSign = (files: readonly FileToSign[]): number =>
-  files.reduce((sum, { file, members }) => sum + (file ? 1 : 0) + countToSign(members), 0);

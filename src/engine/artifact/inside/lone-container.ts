@@ -2,7 +2,8 @@ import type { SignableFile } from '../../formats/signable-file.ts';
 import type { SignArtifactOptions, SignedArtifact } from '../signed-artifact.ts';
 import { Spool } from '../unpacked-programs.ts';
 import { Budget, Descent } from './descent.ts';
-import { Search, type FileToSign, type FindOptions } from './find-inside.ts';
+import type { FileToSign, FindOptions } from './file-to-sign.ts';
+import { Search } from './find-inside.ts';
 import { FoundSigner } from './sign-inside.ts';
 
 /** What was found, and signed, inside of a container that is not in a zip. */

@@ -18,7 +18,7 @@ import { signAndVerify } from '../sign-program.ts';
 import type { SignArtifactOptions, SignedProgram } from '../signed-artifact.ts';
 import { newContent } from '../unpacked-programs.ts';
 import { digestsOf, requireSameNames } from './member-digests.ts';
-import { countToSign, type FileToSign, type ToSignInside } from './find-inside.ts';
+import { countToSign, type FileToSign, type ToSignInside } from './file-to-sign.ts';
 
 /** Programs begun and not ended, unless a key or a courier takes more: enough to hide the latency of a timestamp authority. */
 const IN_FLIGHT = 64;
