@@ -180,6 +180,26 @@ export function zip64End(count: number, size: number, offset: number, data = Buf
   return Buffer.concat([record, data, locator]);
 }
 
+const widened = (header: Buffer, at: number): void => void header.fill(0xff, at, at + 4);
+
+/** A zip64 whose only entry, `z`, has 64-bit sizes and offset in its extra fields and its descriptor. */
+export function forgeZip64(): Buffer {
+  const entry: Forged = {
+    name: 'z',
+    content: 'zip64',
+    method: 0,
+    flags: 0x808,
+    localExtra: extra(1, uint64(0, 0)),
+    centralExtra: extra(1, uint64(5, 5, 0)),
+    local: (header: Buffer) => [18, 22].forEach((at) => widened(header, at)),
+    central: (header: Buffer) => [20, 24, 42].forEach((at) => widened(header, at)),
+    descriptor: descriptor(crc32('zip64'), 5, 5, { wide: true }),
+  };
+  const bare = forge([entry]);
+  const tail = zip64End(1, bare.readUInt32LE(bare.length - 10), bare.readUInt32LE(bare.length - 6));
+  return forge([entry], { afterDirectory: tail });
+}
+
 export const read = (bytes: Buffer, limits: Partial<ArchiveLimits> = {}): Promise<Archive> =>
   readArchive(new BufferSource(bytes, 'test.zip'), { ...LIMITS, ...limits });
 
