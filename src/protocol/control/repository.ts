@@ -4,6 +4,7 @@ import { invalid, messageOf, SignpipeError, unavailable, usage } from '../../lib
 import { limitFetch, fetchLimit } from '../../lib/git/fetch-limit.ts';
 import { CatFile } from '../../lib/git/cat-file.ts';
 import { findGitFolder, requirePlainFiles, requireWholeHistory } from '../../lib/git/find-repository.ts';
+import { initRepository } from '../../lib/git/init-repository.ts';
 import { Git, GitFailure, type GitOptions, type RunOptions } from '../../lib/git/git.ts';
 import { CommitGraph } from '../../lib/git/commit-graph.ts';
 import { BRANCHES, otherObjectFormat, parseLsRemote } from '../../lib/git/ls-refs.ts';
@@ -75,6 +76,11 @@ function requireControlUrl(url: string): string {
   });
 }
 
+/** What a folder holds while another process is making a clone in it, before `isClone` can tell. */
+const BEGUN_CLONE: ReadonlySet<string> = new Set(['refs', 'HEAD', 'HEAD.lock', 'config.lock']);
+
+const isClone = (names: readonly string[]): boolean => names.includes('objects') || names.includes('config');
+
 /**
  * The control repository, through a bare clone of our own: nothing is ever checked out, so nothing in it can run or be
  * followed. The remote's branches are kept under `refs/remote/` and overwritten by each fetch: a rewritten history is
@@ -111,11 +117,11 @@ export class ControlRepository extends CommitGraph {
     try {
       await mkdir(path, { recursive: true, mode: 0o700 });
       const names = await readdir(path);
-      if (names.length > 0 && !(names.includes('objects') || names.includes('config')))
+      if (!isClone(names) && !names.every((each) => BEGUN_CLONE.has(each)))
         throw usage('control-clone-unusable', `${path}: is not empty, and is no Git clone`, {
           hint: 'point `state` at a folder of its own',
         });
-      await repository.git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=unused']);
+      await initRepository(repository.git);
     } catch (cause) {
       if (cause instanceof SignpipeError) throw cause;
       throw usage('control-clone-unusable', `${path}: no Git clone can be kept here: ${messageOf(cause)}`, {

@@ -1,3 +1,4 @@
+import { initRepository } from '../../lib/git/init-repository.ts';
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { invalid, SignpipeError, unavailable } from '../../lib/errors.ts';
@@ -106,7 +107,7 @@ export class Mailbox {
     this.objects.close();
     await rm(gitDir, { recursive: true, force: true });
     await mkdir(gitDir, { recursive: true, mode: 0o700 });
-    await this.git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=unused']);
+    await initRepository(this.git);
     // Only now: after a failure the next call tries again.
     this.transfers = 0;
   }

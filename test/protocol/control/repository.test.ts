@@ -47,6 +47,13 @@ describe('a control repository', () => {
     assert.deepEqual(await readdir(first.path).then((names) => names.includes('hooks')), false);
   });
 
+  it('is opened by several processes at once, also if none of them has made the clone yet', async () => {
+    const opened = await Promise.all(Array.from({ length: 12 }, () => world.repository({ clone: 'shared' })));
+    const [{ path } = assert.fail()] = opened;
+    for (const each of opened) each.close();
+    assert.equal(await out(path, 'rev-parse', '--is-bare-repository'), 'true');
+  });
+
   it('is empty before the first push', async () => {
     const repository = await world.repository();
     assert.deepEqual(await repository.fetch(), { requests: null, receipts: null, vouches: new Map() });
