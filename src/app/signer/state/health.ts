@@ -1,37 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { channelHealth, type ChannelHealth } from '../../../protocol/control/signer-health.ts';
 import type { AuthorityHealth } from '../../../engine/timestamp/authority-record.ts';
 import { hasCode, messageOf, SignpipeError } from '../../../lib/errors.ts';
 import { jsonOrNull } from '../../../lib/json.ts';
 
 const time = z.iso.datetime();
-
-const authoritySchema = z.object({
-  url: z.string(),
-  circuit: z.enum(['closed', 'open', 'half-open']),
-  succeeded: z.int(),
-  failed: z.int(),
-  lastSuccess: time.nullable(),
-  lastFailure: z.object({ at: time, code: z.string() }).nullable(),
-  medianMs: z.number().nullable(),
-});
-
-const channelSchema = z.object({
-  name: z.string(),
-  /** Of a service that replaces its certificate every few days only the subject. */
-  certificate: z.object({
-    subject: z.string(),
-    sha256: z.string().optional(),
-    notAfter: time.optional(),
-  }),
-  /** Why its key signs nothing now, as the code of an error: its certificate has expired, for example. */
-  problem: z.object({ code: z.string() }).optional(),
-  /** The next certificate, until it signs: when it takes over, and its end once it is open. */
-  successor: z.object({ from: time, notAfter: time.optional(), open: z.boolean() }).optional(),
-  waiting: z.object({ for: z.string(), since: time }).optional(),
-  authorities: z.array(authoritySchema),
-});
 
 const healthSchema = z.object({
   version: z.literal(1),
@@ -41,7 +16,7 @@ const healthSchema = z.object({
   written: time,
   /** Whether the signer was stopped, and wrote this last. */
   ended: z.boolean(),
-  channels: z.array(channelSchema),
+  channels: z.array(channelHealth),
   /** Requests that wait for what a channel is without, and when each was first tried. */
   requests: z.array(z.object({ id: z.string(), channel: z.string(), first: time })),
 });
@@ -51,7 +26,6 @@ const healthSchema = z.object({
  * know. It holds no secret and no path.
  */
 export type SignerHealth = z.infer<typeof healthSchema>;
-type ChannelHealth = z.infer<typeof channelSchema>;
 
 export const HEALTH = 'health.json';
 
