@@ -5,6 +5,7 @@ import type { SshOptions } from '../../../lib/ssh/options.ts';
 import { knownHostName } from '../../../lib/ssh/known-hosts.ts';
 import { usage } from '../../../lib/errors.ts';
 import { checkControl } from './check-control.ts';
+import type { PushRights } from './check-push.ts';
 import { checkExchange, type ExchangeFolders } from './check-exchange.ts';
 import { ok, silent, type CheckResult, type SiteCheck } from './check-result.ts';
 
@@ -28,17 +29,21 @@ interface RemoteSite extends Pick<SiteConfig, 'control' | 'ssh'> {
 }
 
 /**
- * The checks of everything that a site reaches: the hosts, the control repository, whose `branch` it writes, and the
- * exchange, if the site uses `folders` there.
+ * The checks of everything that a site reaches: the hosts, the control repository with what the site writes there, and
+ * the exchange, if the site uses `folders` there.
  */
-export function remoteChecks(config: RemoteSite, branch: string, folders?: ExchangeFolders): SiteCheck[] {
+export function remoteChecks(
+  config: RemoteSite,
+  rights?: PushRights,
+  folders?: ExchangeFolders,
+): SiteCheck[] {
   const { control, exchange } = config;
   const ssh = (): Promise<SshOptions | undefined> => sshOptionsOf(config, silent);
   const hostCheck = (name: string, { url }: { readonly url: string }): SiteCheck[] =>
     url.startsWith('file:') ? [] : [{ name, run: async () => checkHost(url, await ssh()) }];
   const controlCheck = {
     name: 'control repository',
-    run: async () => checkControl(config, branch, await ssh()),
+    run: async () => checkControl(config, rights, await ssh()),
   };
   if (!exchange || !folders) return [...hostCheck('SSH to control', control), controlCheck];
   return [

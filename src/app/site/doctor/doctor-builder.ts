@@ -48,7 +48,11 @@ export function checkBuilder(config: BuilderConfig): Promise<SiteFinding[]> {
   const { control, exchange } = config;
   return runChecks([
     programsCheck(config),
-    ...remoteChecks(config, control.requests, { read: exchange.outgoing, write: exchange.incoming }),
+    ...remoteChecks(
+      config,
+      { writes: control.requests, others: [control.receipts] },
+      { read: exchange.outgoing, write: exchange.incoming },
+    ),
     ...ownFilesChecks(config),
     { name: 'receipt signers', run: () => checkReceiptSigners(config) },
   ]);
@@ -58,6 +62,6 @@ export function checkBuilder(config: BuilderConfig): Promise<SiteFinding[]> {
 export const checkVoucher = (config: VoucherConfig): Promise<SiteFinding[]> =>
   runChecks([
     programsCheck(config),
-    ...remoteChecks(config, `vouch/${config.vouch.name}`),
+    ...remoteChecks(config, { writes: `vouch/${config.vouch.name}`, others: [config.control.receipts] }),
     ...ownFilesChecks(config),
   ]);

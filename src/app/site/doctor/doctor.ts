@@ -127,7 +127,11 @@ async function runSignerChecks(
   const routes = new TimestampRoutes(config, { warn: silent, folder: join(scratch, 'timestamps.git') });
   const findings = await runChecks([
     { name: 'programs', run: () => checkSignerPrograms(control.url.startsWith('ssh:')) },
-    ...remoteChecks(config, control.receipts, { read: exchange.incoming, write: exchange.outgoing }),
+    ...remoteChecks(
+      config,
+      { writes: control.receipts, others: [control.requests] },
+      { read: exchange.incoming, write: exchange.outgoing },
+    ),
     ...tokenChecks(config, now),
     ...signingKeyChecks(config, keys, now),
     ...timestampChecks(config, keys, routes, now),

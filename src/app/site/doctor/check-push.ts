@@ -1,0 +1,135 @@
+import { Git, GitFailure } from '../../../lib/git/git.ts';
+import { objectId, serializeCommit, serializeTree } from '../../../lib/git/objects.ts';
+import { printable } from '../../../lib/printable.ts';
+import { remoteError } from '../../../protocol/control/git-host-errors.ts';
+import type { ControlRepository } from '../../../protocol/control/repository.ts';
+import { bad, ok, warning, type CheckResult } from './check-result.ts';
+
+/** What a site's key should be able to write in the control repository, and what not. */
+export interface PushRights {
+  /** The branch that the site writes. */
+  readonly writes: string;
+  /** Branches that only others write. */
+  readonly others: readonly string[];
+}
+
+/**
+ * A ref that the shipped hook always refuses, naming what the key may write. A host without that hook creates it; then
+ * it is removed again.
+ */
+const PROBE = 'refs/signpipe/probe';
+
+/** Creates an empty commit. */
+async function writeProbe(repository: ControlRepository): Promise<string> {
+  const tree = serializeTree([]);
+  const commit = serializeCommit({
+    tree: objectId('tree', tree),
+    parents: [],
+    identity: { name: 'signpipe doctor', email: '' },
+    at: new Date(),
+    message: 'Probe\n',
+  });
+  await repository.writeObjects([
+    { type: 'tree', content: tree },
+    { type: 'commit', content: commit },
+  ]);
+  return objectId('commit', commit);
+}
+
+/** Whether Git found, before it sent anything, that the probe does not continue the branch. */
+const isLocalRejection = (error: unknown): boolean =>
+  error instanceof GitFailure && /^!\t[^\t]*\t\[rejected\]/m.test(error.stdout);
+
+/** Begins a push to a branch and stops before anything is sent: whether the host lets this key run git-receive-pack. */
+async function beginPush(git: Git, url: string, refspec: string): Promise<void> {
+  try {
+    await git.run(['push', '--dry-run', '--porcelain', '--no-verify', url, refspec]);
+  } catch (error) {
+    if (!isLocalRejection(error)) throw remoteError(error, url);
+  }
+}
+
+/** What the host said to a push of the probe; null if it accepted it. */
+async function pushProbe(git: Git, url: string, commit: string): Promise<string | null> {
+  try {
+    await git.run(['push', '--porcelain', '--no-verify', url, `${commit}:${PROBE}`]);
+  } catch (error) {
+    if (error instanceof GitFailure) return error.stderr.slice(0, 65_536);
+    throw error;
+  }
+  await git.run(['push', '--porcelain', '--no-verify', url, `:${PROBE}`]);
+  return null;
+}
+
+/** The answer of the hook: whose key this is, its roles, and the branches that it may write. */
+interface Answer {
+  readonly user: string;
+  readonly roles: string;
+  readonly writes: readonly string[];
+}
+
+function answerIn(said: string): Answer | null {
+  const found =
+    /signpipe: probe 1: user=([^;\n]{0,100}); roles=([^;\n]{0,200}); writes=([^;\n]{0,1000})/.exec(said);
+  if (!found) return null;
+  const [user = '', roles = '', writes = ''] = found.slice(1).map((text) => printable(text.trim(), 300));
+  return { user, roles, writes: writes.split(' ') };
+}
+
+const roleHint = (branch: string): string =>
+  `the operator of the Git host gives the key its role: the role that writes ${branch}, in the command of its line in authorized_keys (pipeline/host/authorized_keys)`;
+
+function judge({ user, roles, writes }: Answer, { writes: branch, others }: PushRights): CheckResult[] {
+  const who = `${user === '' ? 'this key' : user} (${roles})`;
+  if (!writes.includes(branch))
+    return [
+      bad('push-not-allowed', `the hook of the host does not let ${who} write ${branch}`, roleHint(branch)),
+    ];
+  const tooMany = roles === 'local' ? [] : others.filter((other) => writes.includes(other));
+  if (tooMany.length === 0)
+    return [ok(`the hook of the host lets ${who} write ${branch}, and not ${others.join(', ')}`)];
+  return [
+    warning(
+      'push-too-much',
+      `the hook of the host lets ${who} write ${tooMany.join(', ')} too, which only another role should write`,
+      'the operator of the Git host gives each key one role in authorized_keys: then a stolen key can do less',
+    ),
+  ];
+}
+
+function judgeOther(said: string, { writes }: PushRights): CheckResult {
+  if (/signpipe: this key has no role here/.test(said))
+    return bad(
+      'push-not-allowed',
+      `the hook of the host lets this key only read: it has no role there`,
+      roleHint(writes),
+    );
+  if (/signpipe: there is no place for refs\/signpipe\/probe/.test(said))
+    return warning(
+      'hook-old',
+      'the hook of the host is of an older version of signpipe',
+      'the operator of the Git host copies pipeline/hooks/update to hooks/update and hooks/pre-receive of the repository',
+    );
+  return ok(
+    `a push to ${writes} can begin; the host refuses other refs, so whether it accepts this branch shows only at the first real push`,
+  );
+}
+
+/** Asks the host what this key may write, without changing a branch. Throws what keeps a push from beginning. */
+export async function checkPush(
+  repository: ControlRepository,
+  git: Git,
+  rights: PushRights,
+): Promise<CheckResult[]> {
+  const probe = await writeProbe(repository);
+  await beginPush(git, repository.url, `${probe}:refs/heads/${rights.writes}`);
+  const said = await pushProbe(git, repository.url, probe);
+  if (said === null)
+    return [
+      ok(
+        `a push to ${rights.writes} can begin; the host has no hook of signpipe, so whether its own rules accept it shows only at the first real push`,
+      ),
+    ];
+  const answer = answerIn(said);
+  return answer ? judge(answer, rights) : [judgeOther(said, rights)];
+}
