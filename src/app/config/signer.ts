@@ -17,6 +17,7 @@ import {
 } from './common-sections.ts';
 import { delivered, requireReplacing } from './delivered-path.ts';
 import { requireTunnelHosts } from './timestamp-authorities.ts';
+import { parseDuration } from './units.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
 
 function isTimeZone(name: string): boolean {
@@ -41,13 +42,28 @@ function requireAllowedSigners(
     });
 }
 
+/** The shortest time between two polls, in ms. */
+const SHORTEST_POLL = 100;
+
+/** When to poll. Its output is the time between two polls, in ms, or a cron expression. */
+const pollTimes = z
+  .string()
+  .default('1s')
+  .transform((text, context): number | string => {
+    const every = parseDuration(text);
+    if (every === undefined ? validate(text) : every >= SHORTEST_POLL) return every ?? text;
+    const message =
+      every === undefined
+        ? 'must be a time span, such as 500ms or 10s, or a cron expression, seconds first, such as "*/10 * * * * *"'
+        : 'must be at least 100ms';
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
+
 const schema = z
   .strictObject({
     control: control.extend({
-      poll: z
-        .string()
-        .default('* * * * * *')
-        .refine(validate, 'must be a cron expression, seconds first, such as "*/10 * * * * *"'),
+      poll: pollTimes,
       timezone: z
         .string()
         .default('UTC')

@@ -11,11 +11,12 @@ const BYTES: ReadonlyMap<string, number> = new Map([
   ['TB', 1e12],
 ]);
 
-const SECONDS: ReadonlyMap<string, number> = new Map([
-  ['s', 1],
-  ['m', 60],
-  ['h', 3600],
-  ['d', 86_400],
+const MILLISECONDS: ReadonlyMap<string, number> = new Map([
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
 ]);
 
 /** Parses `8GiB`, `500 MB` or a number of bytes; returns bytes, or undefined if the text is none of these. */
@@ -26,12 +27,9 @@ export function parseBytes(text: string): number | undefined {
   return Number.isFinite(bytes) && bytes <= Number.MAX_SAFE_INTEGER ? Math.floor(bytes) : undefined;
 }
 
-/** Parses `30s`, `10m`, `1h30m` or `2d`; returns milliseconds, or undefined if the text is not of this form. */
+/** Parses `500ms`, `30s`, `10m`, `1h30m` or `2d`; returns milliseconds, or undefined if the text is not of this form. */
 export function parseDuration(text: string): number | undefined {
-  if (!/^(?:\d{1,9}[smhd])+$/.test(text)) return undefined;
-  const parts = [...text.matchAll(/(?<!\d)(\d+)([smhd])/g)];
-  return parts.reduce(
-    (sum, [, count, unit]) => sum + Number(count) * (SECONDS.get(unit ?? '') ?? 0) * 1000,
-    0,
-  );
+  if (!/^(?:\d{1,9}(?:ms|[smhd]))+$/.test(text)) return undefined;
+  const parts = [...text.matchAll(/(?<!\d)(\d+)(ms|[smhd])/g)];
+  return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (MILLISECONDS.get(unit ?? '') ?? 0), 0);
 }

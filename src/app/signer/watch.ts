@@ -1,7 +1,19 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Backoff } from '../../lib/concurrency/backoff.ts';
 import { isAlarm } from '../../lib/errors.ts';
-import { logError, RequestPoller } from './request/request-poller.ts';
-import { onClockEvents, PollSchedule, readClocks, type ClockEvent } from './schedule.ts';
 import type { SignerContext } from './context/signer-context.ts';
+import { RequestPoller, type PollResult } from './request/request-poller.ts';
+import { readClocks, scheduleOf, type Schedule } from './schedule.ts';
+
+/** The pauses after polls that failed, in ms: the first attempt again comes soon. */
+const AFTER_FAILURE = { first: 1000, longest: 60_000 };
+
+interface WatchOptions {
+  /** Ends the watching; the current request is finished. */
+  readonly signal: AbortSignal;
+  /** Called after each poll, with null if it failed. */
+  readonly onPolled?: (result: PollResult | null) => void;
+}
 
 function reportClock({ log }: SignerContext, by: number): void {
   const seconds = Math.round(Math.abs(by) / 1000);
@@ -10,50 +22,99 @@ function reportClock({ log }: SignerContext, by: number): void {
 }
 
 /**
- * Polls on the configured schedule until `signal` is aborted, one poll at a time; then finishes the current request.
- * Errors are logged, and the next poll tries again: an alarm repeats until a person has dealt with it, and nothing is
- * signed meanwhile. Returns whether the last poll raised an alarm.
+ * Waits until the next poll: until one is due, or after a failure for `retryIn` ms. All pauses are measured by the
+ * monotonic clock; if the time of day was set, the wait ends at once.
  */
-export async function watch(context: SignerContext, signal: AbortSignal): Promise<boolean> {
-  const poller = new RequestPoller(context);
-  let alarmed = false;
-  const pollAll = async (): Promise<void> => {
+async function untilNextPoll(
+  context: SignerContext,
+  schedule: Schedule,
+  { signal, retryIn }: { readonly signal: AbortSignal; readonly retryIn: number | null },
+): Promise<void> {
+  const retryAt = performance.now() + (retryIn ?? Number.POSITIVE_INFINITY);
+  while (!signal.aborted) {
+    const now = readClocks();
+    const event = schedule.check(now);
+    if (event.kind === 'clock-set') return reportClock(context, event.by);
+    if (retryIn === null ? event.kind === 'due' : now.monotonic >= retryAt) return;
+    const pause = Math.max(1, Math.min(schedule.pause(now), retryAt - now.monotonic));
+    await sleep(pause, undefined, { signal }).catch(() => {});
+  }
+}
+
+/** The polls of one signer, one after another, and how they fared. */
+class Polls {
+  readonly backoff = new Backoff(AFTER_FAILURE);
+  /** Whether the last poll raised an alarm. */
+  alarmed = false;
+  private failingSince: number | null = null;
+
+  constructor(
+    private readonly context: SignerContext,
+    private readonly poller: RequestPoller,
+    private readonly options: WatchOptions,
+  ) {}
+
+  /** Polls, again at once as long as requests are answered; returns after how many ms to try again if it failed. */
+  async poll(): Promise<number | null> {
+    const { poller, options } = this;
     try {
-      // Requests that came while another was answered do not wait for the schedule.
-      while ((await poller.poll()).answered > 0 && !signal.aborted);
-      alarmed = false;
+      let result: PollResult;
+      do {
+        result = await poller.poll();
+        options.onPolled?.(result);
+        // Requests that came while another was answered do not wait for the schedule.
+      } while (result.answered > 0 && !options.signal.aborted);
+      poller.errors.forget();
+      this.worked();
+      return null;
     } catch (error) {
-      alarmed = isAlarm(error);
-      logError(context, error);
+      this.alarmed = isAlarm(error);
+      poller.errors.report(error);
+      options.onPolled?.(null);
+      return this.failed();
     }
-  };
-  const stopped = new Promise<void>((resolve) => {
-    const stop = (): void => resolve(poller.stop());
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-  });
-  let polling = false;
-  let underway = Promise.resolve();
-  const begin = (): void => {
-    // No second poll while one is under way.
-    if (polling) return;
-    polling = true;
-    underway = pollAll().finally(() => (polling = false));
-  };
-  const schedule = new PollSchedule(
-    context.config.control.poll,
-    context.config.control.timezone,
-    readClocks(),
-  );
-  const onEvent = (event: ClockEvent): void => {
-    if (event.kind === 'clock-set') reportClock(context, event.by);
-    begin();
-  };
-  begin();
-  const stopClock = onClockEvents(schedule, onEvent);
-  await stopped;
-  stopClock();
-  await underway;
-  await schedule.close();
-  return alarmed;
+  }
+
+  private worked(): void {
+    this.alarmed = false;
+    this.backoff.reset();
+    if (this.failingSince === null) return;
+    const seconds = Math.round((performance.now() - this.failingSince) / 1000);
+    this.context.log.info({ seconds }, `polling works again, after ${seconds} s`);
+    this.failingSince = null;
+  }
+
+  /** An error that concerns single requests delays no others. */
+  private failed(): number | null {
+    if (this.poller.triedAll) {
+      this.backoff.reset();
+      return null;
+    }
+    this.failingSince ??= performance.now();
+    return this.backoff.next();
+  }
+}
+
+/**
+ * Polls on the configured schedule until `signal` is aborted, one poll at a time; then finishes the current request.
+ * Errors are logged, and polls are tried again after growing pauses: an alarm repeats until a person has dealt with it,
+ * and nothing is signed meanwhile. Returns whether the last poll raised an alarm.
+ */
+export async function watch(context: SignerContext, options: WatchOptions): Promise<boolean> {
+  const { signal } = options;
+  const poller = new RequestPoller(context);
+  const polls = new Polls(context, poller, options);
+  const schedule = scheduleOf(context.config.control);
+  const stop = (): void => poller.stop();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    while (!signal.aborted) {
+      const retryIn = await polls.poll();
+      await untilNextPoll(context, schedule, { signal, retryIn });
+    }
+    return polls.alarmed;
+  } finally {
+    signal.removeEventListener('abort', stop);
+    await schedule.close();
+  }
 }

@@ -8,7 +8,8 @@ import {
   openSignerContext,
   type SignerContext,
 } from '../../app/signer/context/signer-context.ts';
-import { logError, RequestPoller } from '../../app/signer/request/request-poller.ts';
+import { logError } from '../../app/signer/poll-errors.ts';
+import { RequestPoller } from '../../app/signer/request/request-poller.ts';
 import { openWhenKeysAreThere } from '../../app/signer/context/wait-for-keys.ts';
 import { watch } from '../../app/signer/watch.ts';
 import { silent } from '../../app/site/doctor/check-result.ts';
@@ -68,7 +69,7 @@ async function watchUntilEnd(context: SignerContext): Promise<Ending> {
   if (!process.stdout.isTTY) process.on('SIGHUP', onReload);
   try {
     context.log.info({ config: context.config.file, poll: context.config.control.poll }, 'watching');
-    const alarmed = await watch(context, stop.signal);
+    const alarmed = await watch(context, { signal: stop.signal });
     return reload ? { kind: 'reload' } : { kind: 'stopped', alarmed };
   } finally {
     process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);

@@ -365,6 +365,12 @@ describe('signer.yaml', () => {
       /cron/,
     ],
     [
+      'polls without a pause',
+      MINIMAL.replace('c.git"', 'c.git", poll: 99ms'),
+      'config-invalid',
+      /control\.poll: must be at least 100ms/,
+    ],
+    [
       'an HTTP URL for the control repository',
       MINIMAL.replace('ssh://git@h', 'https://h'),
       'config-invalid',
@@ -572,7 +578,10 @@ describe('units', () => {
       12,
       3000,
     ]);
-    assert.deepEqual(['30s', '1h30m', '2d'].map(parseDuration), [30_000, 5_400_000, 172_800_000]);
+    assert.deepEqual(
+      ['30s', '1h30m', '2d', '500ms', '1m5ms'].map(parseDuration),
+      [30_000, 5_400_000, 172_800_000, 500, 60_005],
+    );
     assert.deepEqual(['', '-1', '1XB', '1e3', 'GiB'].map(parseBytes), Array(5).fill(undefined));
     assert.deepEqual(['', '5', 'm', '1y', '-1s'].map(parseDuration), Array(5).fill(undefined));
   });

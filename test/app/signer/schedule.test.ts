@@ -1,16 +1,31 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { PollSchedule, type ClockEvent } from '../../../src/app/signer/schedule.ts';
+import {
+  CronSchedule,
+  IntervalSchedule,
+  type ClockEvent,
+  type Schedule,
+} from '../../../src/app/signer/schedule.ts';
 
 /** A machine whose clocks the test sets. */
 class Machine {
-  readonly schedule: PollSchedule;
+  readonly schedule: Schedule;
   private wall: number;
   private monotonic = 1_000_000;
 
-  constructor(expression: string, timezone: string, start: string) {
+  /** With a cron expression, or a time span in ms. */
+  constructor(poll: string | number, timezone: string, start: string) {
     this.wall = Date.parse(start);
-    this.schedule = new PollSchedule(expression, timezone, { wall: this.wall, monotonic: this.monotonic });
+    const clocks = { wall: this.wall, monotonic: this.monotonic };
+    this.schedule =
+      typeof poll === 'number'
+        ? new IntervalSchedule(poll, clocks)
+        : new CronSchedule(poll, timezone, clocks);
+  }
+
+  /** After how many ms the signer reads the clocks again. */
+  get pause(): number {
+    return this.schedule.pause({ wall: this.wall, monotonic: this.monotonic });
   }
 
   /** Both clocks advance by `ms`, then the signer reads them. */
@@ -34,8 +49,8 @@ class Machine {
 
 const due = (kinds: readonly string[]): number => kinds.filter((kind) => kind === 'due').length;
 
-describe('the schedule of polls', () => {
-  it('has a poll each second by default', () => {
+describe('a cron expression as the schedule of polls', () => {
+  it('has a poll each second', () => {
     const machine = new Machine('* * * * * *', 'UTC', '2026-03-01T12:00:00.010Z');
     assert.deepEqual(machine.seconds(5), ['due', 'due', 'due', 'due', 'due']);
   });
@@ -96,5 +111,45 @@ describe('the schedule of polls', () => {
     const machine = new Machine('0 0 3 1 1 *', 'UTC', '2026-03-01T12:00:00Z');
     assert.equal(machine.pass(4 * 3_600_000).kind, 'due');
     assert.equal(machine.pass(1000).kind, 'none');
+  });
+});
+
+describe('a time span as the schedule of polls', () => {
+  it('counts from the beginning of one poll to that of the next', () => {
+    const machine = new Machine(500, 'UTC', '2026-03-01T12:00:00Z');
+    assert.equal(machine.pass(499).kind, 'none');
+    assert.equal(machine.pass(1).kind, 'due');
+    assert.equal(machine.pass(400).kind, 'none', 'the poll took 400 ms');
+    assert.equal(machine.pause, 100);
+    assert.equal(machine.pass(100).kind, 'due');
+  });
+
+  it('polls at once after a poll that took longer, and not twice', () => {
+    const machine = new Machine(500, 'UTC', '2026-03-01T12:00:00Z');
+    assert.equal(machine.pass(1700).kind, 'due');
+    assert.equal(machine.pass(1).kind, 'none');
+  });
+
+  for (const [name, by] of [
+    ['back by a year', -365 * 86_400_000],
+    ['forward by a night', 30_000_000],
+  ] as const)
+    it(`notices at once that the clock was set ${name}, and keeps its pace`, () => {
+      const machine = new Machine(10_000, 'UTC', '2026-03-01T12:00:00Z');
+      assert.deepEqual(machine.set(by), { kind: 'clock-set', by });
+      assert.equal(due(machine.seconds(30)), 3);
+    });
+
+  it('polls on while the time of day stands still', () => {
+    const machine = new IntervalSchedule(1000, { wall: 1e12, monotonic: 0 });
+    const kinds = Array.from(
+      { length: 6 },
+      (_, at) => machine.check({ wall: 1e12, monotonic: at * 500 }).kind,
+    );
+    assert.deepEqual(kinds, ['none', 'none', 'due', 'none', 'due', 'none']);
+  });
+
+  it('has the clocks read every second, however long the span is', () => {
+    assert.equal(new Machine(3_600_000, 'UTC', '2026-03-01T12:00:00Z').pause, 1000);
   });
 });

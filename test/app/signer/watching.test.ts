@@ -99,6 +99,20 @@ describe('a signer that watches', () => {
     assert.equal(await signer.stop(), 0);
   });
 
+  it('logs once that the host is away, and says when it is back', async () => {
+    const signer = await watch();
+    await rename(world.control, `${world.control}.away`);
+    // The findings of doctor at the start, which may say the same, begin with their topic.
+    const away = /^file:.*there is no Git repository/;
+    assert.equal((await signer.logged(away))['code'], 'git-no-repository');
+    await sleep(2500);
+    await rename(`${world.control}.away`, world.control);
+    await signer.logged(/^polling works again, after \d+ s$/);
+    assert.equal(signer.records.filter(({ msg }) => away.test(msg)).length, 1);
+    const request = await world.submit([world.at('product.zip')], '--revision', 'host back');
+    await signer.logged(new RegExp(`answered ${request.slice(0, 12)}: signed`));
+  });
+
   it('warns once about a key file that others may read', async () => {
     const key = world.at('keys', 'codesign.pfx');
     await chmod(key, 0o644);

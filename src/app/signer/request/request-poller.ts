@@ -3,13 +3,14 @@ import { shortId } from '../../../lib/git/objects.ts';
 import { commitsAfter, unansweredAmong, type LookAfter } from '../../../protocol/control/receipt-history.ts';
 import type { Heads } from '../../../protocol/control/repository.ts';
 import { readRequest } from '../../../protocol/control/request.ts';
-import { isAlarm, messageOf, SignpipeError } from '../../../lib/errors.ts';
+import { isAlarm } from '../../../lib/errors.ts';
 import { AnsweredRequests } from './answered-requests.ts';
 import { Checkpoint } from '../state/checkpoint.ts';
 import { CurrentHeads } from './current-heads.ts';
 import { RequestHandler } from './handle-request.ts';
 import { ReceiptBranch } from './receipt-branch.ts';
 import type { SignerContext } from '../context/signer-context.ts';
+import { PollErrors } from '../poll-errors.ts';
 
 /** The result of one poll. */
 export interface PollResult {
@@ -37,8 +38,13 @@ export class RequestPoller {
   /** Heads up to which `pending` is complete; null before the first poll. */
   private listed: LookAfter | null = null;
   private stopping = false;
+  /** Logs errors of polls. */
+  readonly errors: PollErrors;
+  /** Whether the last poll tried every request; if it threw nevertheless, the error concerns single requests. */
+  triedAll = false;
 
   constructor(private readonly context: SignerContext) {
+    this.errors = new PollErrors(context.log);
     const branch = new ReceiptBranch(context);
     const { state, control } = context.config;
     this.heads = new CurrentHeads(context, branch);
@@ -61,6 +67,7 @@ export class RequestPoller {
    * thrown after the others were answered.
    */
   async poll(): Promise<PollResult> {
+    this.triedAll = false;
     const polled = this.context.now();
     await this.context.renewals.refresh(polled);
     await this.context.expiryWarnings.check(this.context.channels, polled);
@@ -81,6 +88,7 @@ export class RequestPoller {
         errors.push(error instanceof Error ? error : new Error(String(error)));
       }
     }
+    this.triedAll = true;
     this.throwFirst(errors);
     await this.setCheckpoint();
     await this.saveAnswered();
@@ -94,7 +102,7 @@ export class RequestPoller {
 
   /** Logs all errors but the first, and throws that. */
   private throwFirst([first, ...others]: readonly Error[]): void {
-    for (const error of others) logError(this.context, error);
+    for (const error of others) this.errors.report(error);
     if (first) throw first;
   }
 
@@ -167,15 +175,4 @@ export class RequestPoller {
     pending.reason = outcome.why;
     return false;
   }
-}
-
-/** Logs an error with what to do about it; alarms at the highest level. */
-export function logError({ log }: Pick<SignerContext, 'log'>, error: unknown): void {
-  if (!(error instanceof SignpipeError)) {
-    log.error({ err: error }, messageOf(error));
-    return;
-  }
-  const fields = { code: error.code, hint: error.hint };
-  if (error.kind === 'alarm') log.fatal(fields, `ALARM: ${error.message}`);
-  else log.error(fields, error.message);
 }
