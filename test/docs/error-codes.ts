@@ -276,6 +276,8 @@ export async function collectCodes(): Promise<Codes> {
     if (file.startsWith('app/site/'))
       for (const [, code = ''] of text.matchAll(/(?:\b(?:bad|warning)\(\s*|code: )'([^']+)'/g))
         add(code, 'problem');
+    if (file.startsWith('app/overview/'))
+      for (const [, code = ''] of text.matchAll(/\bcode: '([^']+)'/g)) add(code, 'problem');
     if (file.startsWith('app/signer/'))
       for (const [, code = ''] of text.matchAll(
         /(?:met: false,\s*|\{ channel, |log\.warn\(\s*\{ |\breport\(\{\s*)code: '([^']+)'/g,

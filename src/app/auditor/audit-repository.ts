@@ -8,10 +8,12 @@ import { printable } from '../../lib/printable.ts';
 import { channelIn, readPolicy, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import { OWNER, readReceiptsOwner } from '../../protocol/control/receipts-owner.ts';
 import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
-import { isAhead, requestsAmong } from '../../protocol/control/request.ts';
+import { requestsAmong } from '../../protocol/control/request.ts';
 import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { invalid, notAllowed, usage } from '../../lib/errors.ts';
 import type { ProgressBar } from '../../lib/progress.ts';
+import type { Notice } from '../overview/model.ts';
+import { holdReason, waitingReason } from '../overview/waiting-reason.ts';
 import { type AuditedAnswer, type JudgedReceipt, auditReceipts } from './workers.ts';
 import { Findings } from './findings.ts';
 import type { Audit, AuditRow, Problem } from './model.ts';
@@ -54,39 +56,27 @@ export async function readAudit(repository: ControlRepository, options: AuditOpt
   }
 }
 
-/** What an unanswered request waits for, as far as the repository shows; null if only the signer knows. */
-function waitingFor(
-  { request }: AuditedRequest,
-  { hold, now }: WaitingContext,
-  vouches: number,
-  needed: number,
-): string | null {
-  if (isAhead(request, now)) return `dated ahead: ${request.committedAt.toISOString()}`;
-  if (hold?.held) return `on hold by ${hold.by ?? 'an unknown author'}`;
-  return vouches < needed ? `${vouches} of ${needed} vouches` : null;
-}
-
-/** What decides about a request without an answer. */
+/** What decides about requests without an answer. */
 interface WaitingContext {
   readonly vouches: Vouches;
-  readonly hold: Hold | null;
+  readonly hold: Notice | null;
   readonly policy: PublishedPolicy | null;
   readonly now: Date;
 }
 
 /** The row of a request without an answer. */
-function waitingRowFor(audited: AuditedRequest, context: WaitingContext): AuditRow {
-  const { vouches, policy } = context;
+async function waitingRowFor(audited: AuditedRequest, context: WaitingContext): Promise<AuditRow> {
+  const { vouches, hold, policy, now } = context;
   const findings = new Findings(audited.request.id);
   reportDamage(audited, findings);
   const vouchedBy = vouches.for(audited.request, audited.by && whoSigned(audited.by));
-  const needed = channelIn(policy, audited.request.channel)?.vouches ?? 0;
-  return waitingRow(
-    audited,
-    vouchedBy,
-    waitingFor(audited, context, vouchedBy.length, needed),
-    findings.problems,
-  );
+  const reason = await waitingReason(audited.request, {
+    hold,
+    policy: channelIn(policy, audited.request.channel),
+    vouches: () => vouchedBy.length,
+    now,
+  });
+  return waitingRow(audited, vouchedBy, reason?.text ?? null, findings.problems);
 }
 
 class Auditor {
@@ -121,7 +111,8 @@ class Auditor {
     if (receipts !== null) await this.findUnexpected(receipts, new Set(receiptIds), crossChecks);
     const policy = await this.readPolicy();
     const hold = await this.readHold(policy);
-    await this.readWaiting(crossChecks.unanswered(), { vouches, hold, policy, now: this.now });
+    const onHold = await holdReason(this.repository, hold, { named: true });
+    await this.readWaiting(crossChecks.unanswered(), { vouches, hold: onHold, policy, now: this.now });
     this.requireKeyOfItsOwn();
     return {
       heads: { requests, receipts },
@@ -275,7 +266,7 @@ class Auditor {
     const compressor = new RowCompressor();
     for await (const audited of inOrder(tasks, WIDTH)) {
       this.verified += 1;
-      const row = waitingRowFor(audited, context);
+      const row = await waitingRowFor(audited, context);
       compressor.add(row);
       this.noteProblems(row.problems);
       this.noteAsker(row);

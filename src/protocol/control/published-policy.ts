@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { verifyCommitSignature, type CommitSigners } from '../../lib/git/commit-signature.ts';
 import { jsonOrNull } from '../../lib/json.ts';
 import { commitId } from './commit-id.ts';
 import { identitySchema } from './identity-schema.ts';
@@ -111,6 +112,21 @@ export async function readPolicy(
   const bytes = await readPolicyBytes(repository, commit);
   if (bytes === null) return null;
   return policySchema.safeParse(jsonOrNull(bytes.toString('utf8'))).data ?? null;
+}
+
+/**
+ * The policy in the commit `tip` of the receipt branch; null if there is no branch, or no policy that can be parsed.
+ * Throws as `verifyCommitSignature` does unless one of these keys signed the commit.
+ */
+export async function readSignedPolicy(
+  repository: ControlRepository,
+  tip: string | null,
+  receiptSigners: CommitSigners,
+): Promise<PublishedPolicy | null> {
+  if (tip === null) return null;
+  const commit = await repository.readCommit(tip);
+  verifyCommitSignature(commit.raw, receiptSigners);
+  return readPolicy(repository, commit);
 }
 
 /**

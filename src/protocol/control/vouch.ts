@@ -119,10 +119,10 @@ export interface VouchOptions {
   now?: Date;
 }
 
-type SignedStatement = VouchStatement & { readonly by: CommitSignature };
+export type SignedStatement = VouchStatement & { readonly by: CommitSignature };
 
 /** The signed statements on all branches, newest first on each. */
-async function signedStatements(
+export async function signedStatements(
   repository: ControlRepository,
   { branches, requests, allowed, now = new Date() }: VouchOptions,
 ): Promise<SignedStatement[]> {
@@ -189,9 +189,18 @@ export async function vouchesFor(
   request: Pick<Request, 'files'>,
   options: VouchOptions,
 ): Promise<Vouch[]> {
+  if (pinsOf(request.files).size === 0) return [];
+  return countVouches(await signedStatements(repository, options), request, options);
+}
+
+/** What `vouchesFor` returns, from statements that `signedStatements` has read with the same options. */
+export async function countVouches(
+  statements: readonly SignedStatement[],
+  request: Pick<Request, 'files'>,
+  options: VouchOptions,
+): Promise<Vouch[]> {
   const pins = pinsOf(request.files);
   if (pins.size === 0) return [];
-  const statements = await signedStatements(repository, options);
   const persons = personsAmong(statements, options);
   const vouches = await vouchesAmong(statements, pins, options);
   // Agreeing ones first, then objections; the sort is stable, so the newest of each branch stays in front.

@@ -148,7 +148,7 @@ describe('a request on a channel that requires two vouches', () => {
     await world.poll();
     const waited = await world.wait(request, '--timeout', '1s');
     assert.equal(waited.status, 4, waited.stderr);
-    assert.match(waited.stderr, /waiting for 1 of 2 vouches/);
+    assert.match(waited.stderr, /1 of 2 vouches missing/);
     await writeFile(
       world.at('ann.yaml'),
       (await readFile(world.site.builderConfig, 'utf8'))

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { certificateText } from '../../../src/app/builder/why-waiting.ts';
+import { certificateReason } from '../../../src/app/overview/waiting-reason.ts';
 import type { PublishedPolicy } from '../../../src/protocol/control/published-policy.ts';
 
 describe('what a request waits for, by the certificates in policy.json', () => {
@@ -9,7 +9,8 @@ describe('what a request waits for, by the certificates in policy.json', () => {
   const text = (
     now: string,
     published: Pick<PublishedPolicy['channels'][string], 'certificate' | 'successor'>,
-  ): string | null => certificateText(published as PublishedPolicy['channels'][string], new Date(now));
+  ): string | null =>
+    certificateReason(published as PublishedPolicy['channels'][string], new Date(now))?.text ?? null;
 
   it('is nothing while the certificate is valid, or if none is published', () => {
     assert.equal(text('2027-02-28T00:00:00Z', { certificate }), null);
