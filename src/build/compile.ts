@@ -111,8 +111,15 @@ async function compilePart(name: string, text: string, modules: readonly string[
 
 const script = (parts: readonly string[]): string => `({\n${parts.join(',\n')}\n})\n`;
 
+export interface CompiledProgram {
+  readonly near: string;
+  readonly far: string;
+  /** The modules in it, as paths relative to `src/`. */
+  readonly modules: readonly string[];
+}
+
 /** Compiles the program into its two scripts; see `program.ts`. */
-export async function compileProgram(): Promise<{ near: string; far: string }> {
+export async function compileProgram(): Promise<CompiledProgram> {
   const { outputFiles, metafile } = await build({
     ...BUNDLED,
     entryPoints: ['main.ts'],
@@ -131,5 +138,5 @@ export async function compileProgram(): Promise<{ near: string; far: string }> {
     const modules = Object.keys(metafile.outputs[output]?.inputs ?? {});
     texts[near.has(output) ? 'near' : 'far'].push(await compilePart(name, text, modules));
   }
-  return { near: script(texts.near), far: script(texts.far) };
+  return { near: script(texts.near), far: script(texts.far), modules: Object.keys(metafile.inputs) };
 }

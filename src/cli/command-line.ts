@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { VERSION } from '../lib/version.ts';
 import {
   addCommand,
@@ -365,3 +365,7 @@ addCommand(
   ?.addOption(config('signer.yaml'))
   .addOption(json)
   .action(run(async () => (await import('./commands/doctor.ts')).doctorCommand));
+
+addCommand(program, 'completion', 'print the completion script for a shell, which its start-up file reads')
+  ?.addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
+  .action(run(async () => (await import('./commands/completion.ts')).completionCommand));

@@ -1,8 +1,10 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { createZip, type PackFile } from '../lib/zip/create-zip.ts';
 import { SignpipeError } from '../lib/errors.ts';
+import { packageRoot } from '../lib/package-root.ts';
 import { withTempFolder } from '../lib/bytes/temp-folder.ts';
 
 /** A program of the sample. */
@@ -29,7 +31,7 @@ export const SAMPLE_NAME = 'product-1.0-windows64.zip';
 const TOP = 'product-1.0-windows64';
 
 interface Source {
-  /** An npm package among the development dependencies, which a signer's installation does not need. */
+  /** An npm package among the development dependencies, which an installation does not have. */
   readonly package: string;
   readonly licence: string;
   /** The path of the licence's text in the package. */
@@ -71,28 +73,53 @@ author's signature, which signing does not change. LICENSES.txt says where each 
 
 const require = createRequire(import.meta.url);
 
-/** The folder of an npm package, in any nesting; some packages do not let Node resolve their files. */
-async function packageFolder(name: string): Promise<string> {
-  for (const modules of require.resolve.paths(name) ?? []) {
-    const folder = join(modules, name);
-    if (await stat(join(folder, 'package.json')).catch(() => null)) return folder;
+/** Where the installed program has a smaller sample: the build copies it there. */
+const PACKAGED = fileURLToPath(new URL('dist/sample/', packageRoot));
+
+/** Larger programs are left out of the installed program's sample. */
+const PACKAGED_SIZE = 300_000;
+
+/** The path of a file in an npm package, in any nesting, or of its copy; null if the program was installed without it. */
+async function findSource({ package: name }: Source, path: string): Promise<string | null> {
+  for (const modules of [...(require.resolve.paths(name) ?? []), PACKAGED]) {
+    const file = join(modules, name, path);
+    if (await stat(file).catch(() => null)) return file;
   }
-  throw new SignpipeError('local', 'sample-package-missing', `the npm package ${name} is not installed`, {
-    hint: 'run the demo in a clone of the project after npm ci, or give your own zip: signpipe demo FILE.zip',
-  });
+  return null;
 }
 
 async function sourcePath(source: Source, path: string): Promise<string> {
-  return join(await packageFolder(source.package), path);
+  const file = await findSource(source, path);
+  if (file !== null) return file;
+  throw new SignpipeError(
+    'local',
+    'sample-package-missing',
+    `${path} of the npm package ${source.package} is not installed`,
+    { hint: 'build the program in a clone after npm ci, or give your own zip: signpipe demo FILE.zip' },
+  );
+}
+
+/** Copies the smaller files of the sample into a folder, for an installation without the packages that they are from. */
+export async function copySample(folder: string): Promise<void> {
+  const licenceFiles = [FASTLIST, INNO_SETUP].map((source) => [source, source.licenceFile] as const);
+  const files = [...PROGRAMS, ...TEXTS].map(([, source, path]) => [source, path] as const);
+  for (const [source, path] of [...licenceFiles, ...files]) {
+    const from = await sourcePath(source, path);
+    if ((await stat(from)).size > PACKAGED_SIZE) continue;
+    const to = join(folder, source.package, path);
+    await mkdir(dirname(to), { recursive: true });
+    await copyFile(from, to);
+  }
 }
 
 /** The path of a small program in its package. */
 export const smallProgram = (): Promise<string> => sourcePath(FASTLIST, 'vendor/fastlist-0.3.0-x86.exe');
 
-async function licences(): Promise<string> {
-  const lines = [...PROGRAMS, ...TEXTS].map(
-    ([name, source, path]) => `${name}\n    npm ${source.package}, ${path} (${source.licence})\n`,
-  );
+async function licences(files: readonly PackFile[]): Promise<string> {
+  const names = new Set(files.map((file) => file.name));
+  const lines = [...PROGRAMS, ...TEXTS]
+    .filter(([name]) => names.has(`${TOP}/${name}`))
+    .map(([name, source, path]) => `${name}\n    npm ${source.package}, ${path} (${source.licence})\n`);
   const texts: string[] = [];
   for (const source of [FASTLIST, INNO_SETUP])
     texts.push(
@@ -113,23 +140,27 @@ async function writeText(folder: string, name: string, text: string): Promise<Pa
  */
 export async function makeSample(output: string): Promise<Sample> {
   return withTempFolder(async (folder) => {
-    const files = [
+    const files: PackFile[] = [];
+    for (const [name, source, path] of [...PROGRAMS, ...TEXTS]) {
+      const file = await findSource(source, path);
+      if (file !== null) files.push({ path: file, name: `${TOP}/${name}` });
+    }
+    const texts = [
       await writeText(folder, `${TOP}/README.txt`, README),
-      await writeText(folder, `${TOP}/LICENSES.txt`, await licences()),
+      await writeText(folder, `${TOP}/LICENSES.txt`, await licences(files)),
     ];
-    for (const [name, source, path] of [...PROGRAMS, ...TEXTS])
-      files.push({ path: await sourcePath(source, path), name: `${TOP}/${name}` });
-    await createZip(files, output);
-    return describeSample(files);
+    await createZip([...texts, ...files], output);
+    return describeSample([...texts, ...files]);
   });
 }
 
 function describeSample(files: readonly PackFile[]): Sample {
+  const names = new Set(files.map((file) => file.name));
   const programs = PROGRAMS.map(([name, source, path, whose]) => ({
     name: `${TOP}/${name}`,
     origin: `npm ${source.package}: ${path}`,
     ours: whose === 'ours',
-  }));
+  })).filter(({ name }) => names.has(name));
   const ours = programs.filter((program) => program.ours).map((program) => program.name);
-  return { programs, ours, names: files.map((file) => file.name).sort() };
+  return { programs, ours, names: [...names].sort() };
 }

@@ -56,6 +56,9 @@ const LAYOUTS: ReadonlyMap<string, Layout> = new Map<string, Layout>([
   ['control', initControl],
 ]);
 
+/** What `init` can set up. */
+export const SITE_KINDS: readonly string[] = [...LAYOUTS.keys()];
+
 /** Throws `init-url` for a URL that the configuration would refuse, before anything is written. */
 function requireUrl(option: string, schema: ZodType, url: string | undefined): void {
   if (url === undefined) return;
