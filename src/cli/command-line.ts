@@ -40,7 +40,7 @@ addCommand(
 addCommand(
   program,
   'init <what> <dir>',
-  'set up a signer, builder, voucher or control (the control repository and the exchange) in a folder: write its keys and files, list what is left to do',
+  'set up a signer, builder, voucher, auditor, courier or control (the control repository and the exchange) in a folder: write its keys and files, list what is left to do',
 )
   ?.option('--test-certificate', 'create a self-signed code-signing certificate, marked as a test')
   .option(
@@ -312,8 +312,12 @@ addCommand(
   'audit',
   'verify every signature and link; show who requested what, what was signed and what was refused',
 )
-  ?.option('--repo <url>', 'control repository: a folder, which is only read, or a URL', '.')
-  .option('--allowed-signers <file>', 'who may sign requests, vouches and receipts (required)')
+  ?.option('-c, --config <file>', 'auditor.yaml, which says all of the following')
+  .option('--repo <url>', 'control repository: a folder, which is only read, or a URL (default: ".")')
+  .option(
+    '--allowed-signers <file>',
+    'who may sign requests, vouches and receipts (required without --config)',
+  )
   .option(
     '--receipt-signers <file>',
     'who may sign receipts (default: the key that the receipt branch belongs to)',

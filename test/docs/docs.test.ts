@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { loadBuilderConfig, loadVoucherConfig } from '../../src/app/config/builder.ts';
+import { loadAuditorConfig } from '../../src/app/config/auditor.ts';
 import { loadCourierConfig } from '../../src/app/config/courier.ts';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { SignpipeError } from '../../src/lib/errors.ts';
@@ -51,11 +52,12 @@ describe('configuration examples in the documents', () => {
     signer: loadSignerConfig,
     builder: loadBuilderConfig,
     voucher: loadVoucherConfig,
+    auditor: loadAuditorConfig,
     courier: loadCourierConfig,
   };
   const examples = documents.flatMap(({ path, blocks }) =>
     blocks.flatMap(({ info, lines }) => {
-      const kind = /^yaml (signer|builder|voucher|courier)$/.exec(info)?.[1] as
+      const kind = /^yaml (signer|builder|voucher|auditor|courier)$/.exec(info)?.[1] as
         | keyof typeof loaders
         | undefined;
       return kind === undefined ? [] : [{ path, kind, text: lines.join('\n') }];
@@ -82,13 +84,13 @@ describe('configuration examples in the documents', () => {
     for (const { path, blocks } of documents)
       for (const { info, lines } of blocks)
         if (info.startsWith('yaml') && lines.some((line) => line.startsWith('control:')))
-          assert.match(info, /^yaml (signer|builder|voucher|courier)$/, `${path}: ${lines[0] ?? ''}`);
+          assert.match(info, /^yaml (signer|builder|voucher|auditor|courier)$/, `${path}: ${lines[0] ?? ''}`);
   });
 });
 
 describe('docs/configuration.md', () => {
   const { text } = documentAt('docs/configuration.md');
-  const [signerPart = '', builderPart = ''] = text.split(/^## (?:builder|courier|voucher)\.yaml$/m);
+  const [signerPart = '', builderPart = ''] = text.split(/^## (?:builder|courier|voucher|auditor)\.yaml$/m);
   const keysIn = (part: string): string[] =>
     tableRows(part)
       .flatMap(([first = '']) => spansOf(first))

@@ -22,6 +22,7 @@ const PATHS: ReadonlySet<string> = new Set([
   'roots',
   'timestampRoots',
   'allowedSigners',
+  'receiptSigners',
   'revokedKeys',
   'identity',
   'knownHosts',

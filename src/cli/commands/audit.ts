@@ -1,3 +1,5 @@
+import { loadAuditorConfig } from '../../app/config/auditor.ts';
+import { withAuditedRepository } from '../../app/auditor/open-repository.ts';
 import { documentText } from '../../app/auditor/json-report.ts';
 import { filterRows, rowFilter } from '../../app/auditor/filter.ts';
 import type { TableOptions } from '../../app/auditor/text-table.ts';
@@ -12,6 +14,7 @@ import { parseMoment } from '../parse-moment.ts';
 import { wantsColour } from '../../lib/terminal-colors.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { usage } from '../../lib/errors.ts';
+import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { withRepository } from '../../protocol/control/with-repository.ts';
 import { writeTextAtomically } from '../../lib/bytes/atomic-file.ts';
 import { progressFor } from '../output/progress-bars.ts';
@@ -20,7 +23,8 @@ import { writeToStandardOutput } from '../output/write-output.ts';
 import { sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
 interface AuditCommandOptions extends CommonOptions {
-  readonly repo: string;
+  readonly config?: string;
+  readonly repo?: string;
   readonly allowedSigners?: string;
   readonly receiptSigners?: string;
   readonly requests: string;
@@ -71,23 +75,55 @@ interface Signers {
   readonly receiptSigners?: AllowedSigners;
 }
 
-/**
- * Loads the lists of keys whose signatures count. Without a list the audit is refused: only the repository itself
- * could then say whom to trust, and the table would look like a proof.
- */
-async function loadSigners({ allowedSigners, receiptSigners }: AuditCommandOptions): Promise<Signers> {
-  if (allowedSigners === undefined)
-    throw usage('audit-signers-missing', 'whose signatures count? The repository itself cannot decide that', {
-      hint: 'give --allowed-signers FILE, OpenSSH’s format: builders, vouchers and the signer’s receipt key, past ones with valid-before',
+/** What is audited: how to open it, and the files that list whose signatures count. */
+interface Audited {
+  /** The folder or URL, for the report. */
+  readonly name: string;
+  readonly allowedSigners: string;
+  readonly receiptSigners?: string | undefined;
+  readonly open: <T>(use: (repository: ControlRepository) => Promise<T>) => Promise<T>;
+}
+
+/** The control repository of a configuration, or that of the command line. */
+async function auditedBy(options: AuditCommandOptions): Promise<Audited> {
+  const { repo, allowedSigners, receiptSigners } = options;
+  if (options.config === undefined) {
+    const name = repo ?? '.';
+    if (allowedSigners === undefined) throw signersMissing();
+    return { name, allowedSigners, receiptSigners, open: (use) => withRepository(name, options, use) };
+  }
+  if (repo !== undefined || allowedSigners !== undefined || receiptSigners !== undefined)
+    throw usage('audit-twice', '--config names the repository and the lists of keys already', {
+      hint: 'give either --config, or --repo with --allowed-signers',
     });
+  const config = await loadAuditorConfig(options.config);
+  const say = sayUnlessQuiet(options);
+  return {
+    name: config.control.url,
+    ...config.trust,
+    open: (use) => withAuditedRepository(config, say, use),
+  };
+}
+
+/**
+ * Without a list the audit is refused: only the repository itself could then say whom to trust, and the table would look
+ * like a proof.
+ */
+const signersMissing = () =>
+  usage('audit-signers-missing', 'whose signatures count? The repository itself cannot decide that', {
+    hint: 'give --allowed-signers FILE, OpenSSH’s format: builders, vouchers and the signer’s receipt key, past ones with valid-before; or --config, with the auditor.yaml that "signpipe init auditor" makes',
+  });
+
+/** Loads the lists of keys whose signatures count. */
+async function loadSigners({ allowedSigners, receiptSigners }: Audited): Promise<Signers> {
   const allowed = await AllowedSigners.load(allowedSigners);
   if (receiptSigners === undefined) return { allowed };
   return { allowed, receiptSigners: await AllowedSigners.load(receiptSigners) };
 }
 
-async function runAudit(options: AuditCommandOptions, now: Date): Promise<Audit> {
-  const signers = await loadSigners(options);
-  return withRepository(options.repo, options, async (repository) => {
+async function runAudit(audited: Audited, options: AuditCommandOptions, now: Date): Promise<Audit> {
+  const signers = await loadSigners(audited);
+  return audited.open(async (repository) => {
     const { after } = options;
     const progress = await progressFor(options);
     const bar = progress.start('receipts', 'files');
@@ -148,11 +184,12 @@ export async function auditCommand(options: AuditCommandOptions): Promise<number
   const since = options.since === undefined ? undefined : parseMoment(options.since, '--since', now);
   // An existing page is replaced: it is one of an earlier audit.
   const html = options.html === undefined ? null : await outputTo(options.html, true);
-  const audit = await runAudit(options, now);
+  const audited = await auditedBy(options);
+  const audit = await runAudit(audited, options, now);
   const isShown = rowFilter({ since, name: options.name, outcome: options.outcome });
   const revocation = question && judgeRevocation(audit.rows, question);
   const rows = filterRows(audit.rows, isShown);
-  const document = { repository: options.repo, at: now, rows, revocation };
+  const document = { repository: audited.name, at: now, rows, revocation };
   if (html) {
     const page = await auditPage(audit, document);
     await writeOutputFile(html, (path) => writeTextAtomically(path, page));

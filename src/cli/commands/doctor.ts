@@ -1,3 +1,4 @@
+import { loadAuditorConfig } from '../../app/config/auditor.ts';
 import { loadBuilderConfig, loadVoucherConfig } from '../../app/config/builder.ts';
 import { loadCourierConfig } from '../../app/config/courier.ts';
 import { loadSignerConfig } from '../../app/config/signer.ts';
@@ -56,14 +57,25 @@ async function readAndCheckCourier(file: YamlFile): Promise<Examined> {
   return { findings: await checkCourier(config), what: 'a courier' };
 }
 
+async function readAndCheckAuditor(file: YamlFile): Promise<Examined> {
+  const config = await loadAuditorConfig(file);
+  const { checkAuditor } = await import('../../app/site/doctor/doctor-auditor.ts');
+  return { findings: await checkAuditor(config), what: 'an auditor' };
+}
+
+/** Sections of a signer that an auditor has not. */
+const SIGNER_SECTIONS = ['signing', 'exchange', 'receipts'];
+
 /**
  * Checks what the file configures: only a signer has a section `signing`, only a courier `authorities`; a voucher has
- * no `exchange`.
+ * no `exchange`, and an auditor neither `exchange` nor `requests`.
  */
 async function checkSite(path: string): Promise<Examined> {
   const file = await readYaml(path);
   const sections = sectionsOf(file);
   if (sections.has('authorities')) return readAndCheckCourier(file);
+  const isSigners = SIGNER_SECTIONS.some((name) => sections.has(name));
+  if (sections.has('trust') && !sections.has('requests') && !isSigners) return readAndCheckAuditor(file);
   if (sections.has('signing') || !sections.has('requests')) return readAndCheckSigner(file);
   const { checkBuilder, checkVoucher } = await import('../../app/site/doctor/doctor-builder.ts');
   return sections.has('exchange')

@@ -5,7 +5,10 @@ import { control, exchange } from '../../app/config/common-sections.ts';
 import { usage } from '../../lib/errors.ts';
 import { createTestCertificate } from '../../sandbox/certificates.ts';
 import { toPfx } from '../../sandbox/pkcs12-writer.ts';
-import { initBuilder, initVoucher } from '../../app/site/init/init-builder.ts';
+import { initAuditor } from '../../app/site/init/init-auditor.ts';
+import { initBuilder } from '../../app/site/init/init-builder.ts';
+import { initCourier } from '../../app/site/init/init-courier.ts';
+import { initVoucher } from '../../app/site/init/init-voucher.ts';
 import type { FoundTokenKeys } from '../../app/site/init/find-token-keys.ts';
 import { askPassphrase } from '../../engine/keys/passphrase.ts';
 import { initControl } from '../../app/site/init/init-control.ts';
@@ -53,11 +56,15 @@ const LAYOUTS: ReadonlyMap<string, Layout> = new Map<string, Layout>([
   ],
   ['builder', initBuilder],
   ['voucher', initVoucher],
+  ['auditor', initAuditor],
+  ['courier', initCourier],
   ['control', initControl],
 ]);
 
 /** What `init` can set up. */
 export const SITE_KINDS: readonly string[] = [...LAYOUTS.keys()];
+/** The roles that use no exchange. */
+const WITHOUT_EXCHANGE: ReadonlySet<string> = new Set(['voucher', 'auditor', 'courier']);
 
 /** Throws `init-url` for a URL that the configuration would refuse, before anything is written. */
 function requireUrl(option: string, schema: ZodType, url: string | undefined): void {
@@ -71,6 +78,8 @@ const TITLES: ReadonlyMap<string, string> = new Map([
   ['signer', 'A signer was set up'],
   ['builder', 'A builder was set up'],
   ['voucher', 'A voucher was set up'],
+  ['auditor', 'An auditor was set up'],
+  ['courier', 'A courier was set up'],
   ['control', 'A control repository and an exchange were set up'],
 ]);
 
@@ -94,8 +103,8 @@ export async function initCommand(what: string, dir: string, options: InitComman
     throw usage('init-test-certificate', `--test-certificate is for a signer, not for a ${what}`);
   if (options.pkcs11 !== undefined && (what !== 'signer' || options.testCertificate))
     throw usage('init-pkcs11', '--pkcs11 is for a signer, and not together with --test-certificate');
-  if (options.exchange !== undefined && what === 'voucher')
-    throw usage('init-exchange', '--exchange is not for a voucher, which uploads nothing');
+  if (options.exchange !== undefined && WITHOUT_EXCHANGE.has(what))
+    throw usage('init-exchange', `--exchange is not for a ${what}, which transfers no file`);
   requireUrl('--control', control.shape.url, options.control);
   requireUrl('--exchange', exchange.shape.url, options.exchange);
   const identity = siteIdentity(what, options);

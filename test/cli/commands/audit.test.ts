@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { AuditWorld } from '../../app/auditor/sample-history.ts';
 import { signpipe, type Ended } from './cli.ts';
@@ -76,6 +77,34 @@ describe('signpipe audit', () => {
     const { status, stdout, stderr } = await audit(['--repo', world.gitDir]);
     assert.deepEqual([status, stdout], [2, '']);
     assert.match(stderr, /\[audit-signers-missing\]\n.*--allowed-signers/);
+  });
+
+  describe('with an auditor.yaml', () => {
+    const auditor = (): string => join(dirname(signers), 'auditor.yaml');
+
+    it('fetches into a clone that it keeps, and says what the options would say', async () => {
+      const lines = [
+        `control: { url: "file://${world.gitDir}" }`,
+        `trust: { allowedSigners: ${signers} }`,
+        'state: auditor-state',
+      ];
+      await writeFile(auditor(), lines.join('\n'));
+      const { status, stdout, stderr } = await audit(['--config', auditor()]);
+      assert.equal(status, 0, stderr);
+      assert.match(stdout, /good\.zip/);
+      assert.ok(existsSync(join(dirname(signers), 'auditor-state/control.git')));
+    });
+
+    it('audit-twice: another repository or list beside it', async () => {
+      for (const more of [
+        ['--repo', world.gitDir],
+        ['--allowed-signers', signers],
+      ]) {
+        const { status, stderr } = await audit(['--config', auditor(), ...more]);
+        assert.equal(status, 2);
+        assert.match(stderr, /\[audit-twice\]/);
+      }
+    });
   });
 
   it('prints one JSON document in ASCII, with all that the table has and more', async () => {

@@ -17,6 +17,8 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { DEFAULT_LIMITS } from '../../../src/lib/zip/limits.ts';
 import { initCommand, type InitCommandOptions } from '../../../src/cli/commands/init.ts';
+import { loadAuditorConfig } from '../../../src/app/config/auditor.ts';
+import { loadCourierConfig } from '../../../src/app/config/courier.ts';
 import { loadBuilderConfig, loadVoucherConfig } from '../../../src/app/config/builder.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
@@ -222,7 +224,8 @@ describe('init voucher', () => {
   });
 
   it('init-exchange: a voucher has no exchange', async () => {
-    await refused('init-exchange', 'voucher', at('none'), { exchange: 'sftp://a@b/c' });
+    for (const what of ['voucher', 'auditor', 'courier'])
+      await refused('init-exchange', what, at('none'), { exchange: 'sftp://a@b/c' });
   });
 
   it('config-invalid: vouch.name is missing, or a voucher runs submit', async () => {
@@ -234,6 +237,33 @@ describe('init voucher', () => {
     const vouched = await signpipe('vouch', '-c', nameless, file);
     assert.equal(vouched.status, 2);
     assert.match(vouched.stderr, /vouch: is missing/);
+  });
+});
+
+describe('init auditor', () => {
+  it('writes a configuration that loads, and prints a line that lets the key only read', async () => {
+    const said = await init(
+      'auditor',
+      at('auditor'),
+      '--control',
+      'ssh://git@build.example.org/srv/control.git',
+    );
+    const { control, trust } = await loadAuditorConfig(at('auditor/auditor.yaml'));
+    assert.equal(control.url, 'ssh://git@build.example.org/srv/control.git');
+    assert.equal((await AllowedSigners.load(trust.allowedSigners)).signers.length, 0);
+    assert.match(said, /SIGNPIPE_ROLE= exec git-shell/);
+    assert.match(said, /signpipe audit -c .*auditor\.yaml/);
+  });
+});
+
+describe('init courier', () => {
+  it('writes a configuration that loads, and prints the line with its role', async () => {
+    const said = await init('courier', at('courier'), '--name', 'Example Courier');
+    const { name, authorities } = await loadCourierConfig(at('courier/courier.yaml'));
+    assert.equal(name, 'Example Courier');
+    assert.ok(authorities.length > 0);
+    assert.match(said, /SIGNPIPE_USER=example-courier SIGNPIPE_ROLE=courier /);
+    assert.doesNotMatch(said, /exchange/);
   });
 });
 

@@ -29,26 +29,24 @@ async function checkBranches(repository: ControlRepository): Promise<CheckResult
 }
 
 /**
- * Reads the control repository through a temporary clone, and asks the host what this site's key may write; nothing if
- * `rights` is left out. Changes neither the branches nor the state folder.
+ * Reads the control repository through a temporary clone, and asks the host what this site's key may write. Changes neither the branches nor the state folder.
  */
 export async function checkControl(
   config: Pick<SiteConfig, 'control'>,
-  rights: PushRights | undefined,
+  rights: PushRights,
   ssh: SshOptions | undefined,
 ): Promise<CheckResult[]> {
   return withTempFolder(async (folder) => {
     const repository = await openControl(config, ssh, join(folder, 'control.git'));
     try {
       const branches = await checkBranches(repository);
-      if (!rights) return [branches];
       const sshCommand = ssh && config.control.url.startsWith('ssh:') ? gitSshCommand(ssh) : undefined;
       const git = new Git(repository.path, {
         ...(sshCommand === undefined ? {} : { sshCommand }),
         silenceMs: 20_000,
         totalMs: 25_000,
       });
-      return [branches, ...(await checkPush(repository, git, rights))];
+      return [branches, await checkPush(repository, git, rights)];
     } finally {
       repository.close();
     }

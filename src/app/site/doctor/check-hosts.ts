@@ -32,11 +32,7 @@ interface RemoteSite extends Pick<SiteConfig, 'control' | 'ssh'> {
  * The checks of everything that a site reaches: the hosts, the control repository with what the site writes there, and
  * the exchange, if the site uses `folders` there.
  */
-export function remoteChecks(
-  config: RemoteSite,
-  rights?: PushRights,
-  folders?: ExchangeFolders,
-): SiteCheck[] {
+export function remoteChecks(config: RemoteSite, rights: PushRights, folders?: ExchangeFolders): SiteCheck[] {
   const { control, exchange } = config;
   const ssh = (): Promise<SshOptions | undefined> => sshOptionsOf(config, silent);
   const hostCheck = (name: string, { url }: { readonly url: string }): SiteCheck[] =>

@@ -1,5 +1,6 @@
 import { Git, GitFailure } from '../../../lib/git/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../../../lib/git/objects.ts';
+import { SignpipeError } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
 import { remoteError } from '../../../protocol/control/git-host-errors.ts';
 import type { ControlRepository } from '../../../protocol/control/repository.ts';
@@ -7,8 +8,8 @@ import { bad, ok, warning, type CheckResult } from './check-result.ts';
 
 /** What a site's key should be able to write in the control repository, and what not. */
 export interface PushRights {
-  /** The branch that the site writes. */
-  readonly writes: string;
+  /** The branch that the site writes; null if it only reads. */
+  readonly writes: string | null;
   /** Branches that only others write. */
   readonly others: readonly string[];
 }
@@ -76,43 +77,68 @@ function answerIn(said: string): Answer | null {
   return { user, roles, writes: writes.split(' ') };
 }
 
-const roleHint = (branch: string): string =>
-  `the operator of the Git host gives the key its role: the role that writes ${branch}, in the command of its line in authorized_keys (pipeline/host/authorized_keys)`;
+const tooMuch = (who: string, branches: readonly string[]): CheckResult =>
+  warning(
+    'push-too-much',
+    `the hook of the host lets ${who} write ${branches.join(', ')} too, which only another role should write`,
+    'the operator of the Git host gives each key one role in authorized_keys: then a stolen key can do less',
+  );
 
-function judge({ user, roles, writes }: Answer, { writes: branch, others }: PushRights): CheckResult[] {
+const noRight = (message: string, branch: string): CheckResult =>
+  bad(
+    'push-not-allowed',
+    message,
+    `the operator of the Git host gives the key its role: the role that writes ${branch}, in the command of its line in authorized_keys (pipeline/host/authorized_keys)`,
+  );
+
+const readsOnly = ok('the host lets this key only read');
+
+function judgeAnswer({ user, roles, writes }: Answer, { writes: branch, others }: PushRights): CheckResult {
   const who = `${user === '' ? 'this key' : user} (${roles})`;
-  if (!writes.includes(branch))
-    return [
-      bad('push-not-allowed', `the hook of the host does not let ${who} write ${branch}`, roleHint(branch)),
-    ];
-  const tooMany = roles === 'local' ? [] : others.filter((other) => writes.includes(other));
-  if (tooMany.length === 0)
-    return [ok(`the hook of the host lets ${who} write ${branch}, and not ${others.join(', ')}`)];
-  return [
-    warning(
-      'push-too-much',
-      `the hook of the host lets ${who} write ${tooMany.join(', ')} too, which only another role should write`,
-      'the operator of the Git host gives each key one role in authorized_keys: then a stolen key can do less',
-    ),
-  ];
+  if (branch !== null && !writes.includes(branch))
+    return noRight(`the hook of the host does not let ${who} write ${branch}`, branch);
+  const extra = roles === 'local' ? [] : others.filter((other) => writes.includes(other));
+  if (extra.length > 0) return tooMuch(who, extra);
+  return branch === null
+    ? readsOnly
+    : ok(`the hook of the host lets ${who} write ${branch}, and not ${others.join(', ')}`);
 }
 
-function judgeOther(said: string, { writes }: PushRights): CheckResult {
+const ownRules = (branch: string | null, why: string): CheckResult =>
+  ok(
+    branch === null
+      ? `${why}, so what this key may write there is not known here`
+      : `a push to ${branch} can begin; ${why}, so whether its own rules accept it shows only at the first real push`,
+  );
+
+/** Judges what the host said to the probe; null if it accepted it. */
+function judge(said: string | null, rights: PushRights): CheckResult {
+  const { writes } = rights;
+  if (said === null) return ownRules(writes, 'the host has no hook of signpipe');
+  const answer = answerIn(said);
+  if (answer) return judgeAnswer(answer, rights);
   if (/signpipe: this key has no role here/.test(said))
-    return bad(
-      'push-not-allowed',
-      `the hook of the host lets this key only read: it has no role there`,
-      roleHint(writes),
-    );
+    return writes === null
+      ? readsOnly
+      : noRight('the hook of the host lets this key only read: it has no role there', writes);
   if (/signpipe: there is no place for refs\/signpipe\/probe/.test(said))
     return warning(
       'hook-old',
       'the hook of the host is of an older version of signpipe',
       'the operator of the Git host copies pipeline/hooks/update to hooks/update and hooks/pre-receive of the repository',
     );
-  return ok(
-    `a push to ${writes} can begin; the host refuses other refs, so whether it accepts this branch shows only at the first real push`,
-  );
+  return ownRules(writes, 'the host refuses other refs');
+}
+
+/** Whether the host refuses pushes of this key before any hook runs, as for a deploy key that may only read. */
+async function refusesPushes(git: Git, url: string, refspec: string): Promise<boolean> {
+  try {
+    await beginPush(git, url, refspec);
+    return false;
+  } catch (error) {
+    if (error instanceof SignpipeError && error.code === 'git-refused') return true;
+    throw error;
+  }
 }
 
 /** Asks the host what this key may write, without changing a branch. Throws what keeps a push from beginning. */
@@ -120,16 +146,11 @@ export async function checkPush(
   repository: ControlRepository,
   git: Git,
   rights: PushRights,
-): Promise<CheckResult[]> {
+): Promise<CheckResult> {
+  const { url, branches } = repository;
   const probe = await writeProbe(repository);
-  await beginPush(git, repository.url, `${probe}:refs/heads/${rights.writes}`);
-  const said = await pushProbe(git, repository.url, probe);
-  if (said === null)
-    return [
-      ok(
-        `a push to ${rights.writes} can begin; the host has no hook of signpipe, so whether its own rules accept it shows only at the first real push`,
-      ),
-    ];
-  const answer = answerIn(said);
-  return answer ? judge(answer, rights) : [judgeOther(said, rights)];
+  const refspec = `${probe}:refs/heads/${rights.writes ?? branches.requests}`;
+  if (rights.writes !== null) await beginPush(git, url, refspec);
+  else if (await refusesPushes(git, url, refspec)) return readsOnly;
+  return judge(await pushProbe(git, url, probe), rights);
 }

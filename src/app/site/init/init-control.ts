@@ -91,10 +91,11 @@ function accessSteps({ control }: SiteSetup): SetupStep[] {
     ];
   return [
     setupStep(
-      `Add a line for each key to authorized_keys of the Git account; it gives the key its role. "init signer", "init builder" and "init voucher" print the real lines (more in ${shippedFilePath('pipeline/host/authorized_keys')})`,
+      `Add a line for each key to authorized_keys of the Git account; it gives the key its role. every other "signpipe init" prints the real line (more in ${shippedFilePath('pipeline/host/authorized_keys')})`,
       sampleLine('signer', 'signer'),
       sampleLine('alice', 'builder'),
       sampleLine('bob', 'voucher'),
+      sampleLine('manager', ''),
     ),
     setupStep(
       'Create two accounts that can use only SFTP: one for builders, which writes exchange/incoming and reads exchange/signed, and one for the signer, which reads exchange/incoming and writes exchange/signed',
@@ -120,6 +121,10 @@ function nextSteps(setup: SiteSetup): SetupStep[] {
     setupStep(
       'If requests need vouches, set up each independent builder who vouches',
       `signpipe init voucher voucher --control ${control}`,
+    ),
+    setupStep(
+      'Set up the release manager, who audits the history: an auditor only reads',
+      `signpipe init auditor auditor --control ${control}`,
     ),
   ];
 }

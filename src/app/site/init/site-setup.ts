@@ -26,9 +26,16 @@ export function urlSteps(file: string, urls: Readonly<Record<string, string | un
   return [setupStep('Set the URLs in the configuration', `$EDITOR ${file}     # ${missing.join(', ')}`)];
 }
 
-/** The step by which the signer's operator learns the key of a builder or voucher, in `${keyFile}.pub`. */
-export const allowedSignerStep = (keyFile: string, email: string, key: string): SetupStep =>
+/** The step by which the signer's operator learns the key of a builder or voucher. */
+export const allowedSignerStep = (
+  { file, publicLine }: { readonly file: string; readonly publicLine: string },
+  email: string,
+): SetupStep =>
   setupStep(
-    `Give this line to the operator of the signer, for keys/allowed_signers; let the operator compare the fingerprint (ssh-keygen -lf ${keyFile}.pub) over another channel, such as the telephone`,
-    allowedSignerLine(email, key),
+    `Give this line to the operator of the signer, for keys/allowed_signers; let the operator compare the fingerprint (ssh-keygen -lf ${file}.pub) over another channel, such as the telephone`,
+    allowedSignerLine(email, publicLine),
   );
+
+/** The step by which a builder or a courier learns the signer's receipt key. */
+export const receiptSignersStep = (list: string): SetupStep =>
+  setupStep(`Add the signer's line to ${list}: its operator has it from "signpipe init signer"`);

@@ -27,7 +27,7 @@ function hostKeyStep(accounts: readonly SshTarget[], knownHosts: string): SetupS
 
 interface SshAccess {
   readonly user: string;
-  readonly role: 'builder' | 'signer' | 'voucher';
+  readonly role: 'builder' | 'signer' | 'voucher' | 'courier' | 'auditor';
   /** The public line of the key that logs in. */
   readonly key: string;
   readonly knownHosts: string;
@@ -42,7 +42,11 @@ export function sshSteps(urls: SiteUrls, { user, role, key, knownHosts }: SshAcc
   if (control.length + exchange.length === 0) return [];
   return [
     ...control.map((account) =>
-      authorizedKeysStep(account, 'control repository', gitKeyLine(user, role, key)),
+      authorizedKeysStep(
+        account,
+        'control repository',
+        gitKeyLine(user, role === 'auditor' ? '' : role, key),
+      ),
     ),
     ...exchange.map((account) => authorizedKeysStep(account, 'exchange', exchangeKeyLine(key))),
     hostKeyStep([...control, ...exchange], knownHosts),

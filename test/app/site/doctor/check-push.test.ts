@@ -14,7 +14,7 @@ before(async () => {
 after(() => site.stop());
 
 /** What doctor says about pushes, with the key of `user`, for a site that writes one branch and not another. */
-async function pushes(user: User, writes: string, other = 'signed'): Promise<CheckResult> {
+async function pushes(user: User, writes: string | null, other = 'signed'): Promise<CheckResult> {
   const control = { url: site.url, requests: 'main', receipts: 'signed' };
   const ssh = { knownHosts: site.sshd.knownHosts, identity: site.keyOf(user) };
   const before = await out(site.repository, 'for-each-ref');
@@ -46,6 +46,14 @@ describe('what a key may push', () => {
   it('a voucher writes the branch with its name', async () => {
     assert.equal((await pushes('bob', 'vouch/bob')).status, 'ok');
     assert.equal((await pushes('carol', 'main')).status, 'ok', 'a builder who also vouches');
+  });
+
+  it('an auditor only reads', async () => {
+    assert.deepEqual(await pushes('auditor', null, 'main'), {
+      status: 'ok',
+      message: 'the host lets this key only read',
+    });
+    assert.equal((await pushes('alice', null, 'main')).code, 'push-too-much');
   });
 
   it('push-not-allowed: the key has another role, or the branch another name', async () => {
