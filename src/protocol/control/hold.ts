@@ -1,9 +1,10 @@
-import { isRefused, type SignpipeError, isInvalid } from '../../lib/errors.ts';
-import { verifyCommitSignature, type CommitSigners } from '../../lib/git/commit-signature.ts';
+import { isInvalid } from '../../lib/errors.ts';
+import type { CommitSigners } from '../../lib/git/commit-signature.ts';
 import { printableLines } from '../../lib/printable.ts';
 import { shortId, type Commit } from '../../lib/git/objects.ts';
 import type { ControlRepository } from './repository.ts';
 import { isVouchMessage } from './control-trailers.ts';
+import { signatureAt, signatureWhenSeen, type SeenOptions } from './signed-when-seen.ts';
 
 /** The file that stops signing while it is on the request branch. */
 export const HOLD = 'HOLD';
@@ -45,17 +46,11 @@ export function howToLift({ ignored, atTip }: Pick<Hold, 'ignored' | 'atTip'>): 
   return `${why}; to lift it, ${first}remove HOLD in a commit that changes nothing else, signed by an allowed signer: git rm HOLD && git commit -S`;
 }
 
-interface HoldOptions {
+/** A removal stays valid after its key has expired: otherwise each HOLD of the past would return when that key is replaced. */
+interface HoldOptions extends SeenOptions {
   allowed: CommitSigners;
   /** Unsigned removals count too: for a private Git host where unsigned requests are accepted. */
   acceptUnsigned?: boolean;
-  /** When keys have to be valid, besides the time that the commit states; now unless given. */
-  now?: Date;
-  /**
-   * When a commit was first seen, if that is known. A removal stays valid after its key has expired: otherwise each
-   * HOLD of the past would return when the key that lifted it is replaced.
-   */
-  firstSeen?: (commit: string) => Promise<Date | null>;
 }
 
 const FREE: Hold = {
@@ -73,30 +68,15 @@ type HoldChange =
   | { readonly kind: 'lift'; readonly id: string }
   | { readonly kind: 'ignored'; readonly id: string; readonly why: string };
 
-/** The principal, or the refusal if the commit is unsigned, wrongly signed, or signed by a key that is not allowed. */
-function signerAt(raw: Buffer, { allowed }: HoldOptions, now: Date): string | SignpipeError {
-  try {
-    return verifyCommitSignature(raw, allowed, { now }).principal;
-  } catch (error) {
-    if (isRefused(error)) return error;
-    throw error;
-  }
-}
-
 /** The principal, or null if no allowed signer signed the commit. */
-function signerOf(raw: Buffer, options: HoldOptions): string | null {
-  const signer = signerAt(raw, options, options.now ?? new Date());
-  return typeof signer === 'string' ? signer : null;
+function signerOf(raw: Buffer, { allowed, now = new Date() }: HoldOptions): string | null {
+  const signature = signatureAt(raw, allowed, now);
+  return 'code' in signature ? null : signature.principal;
 }
 
 /** Whether an allowed signer signed a removal, with a key that is valid now or was when the removal was first seen. */
-async function isSigned({ id, raw }: Commit, options: HoldOptions): Promise<boolean> {
-  const signer = signerAt(raw, options, options.now ?? new Date());
-  if (typeof signer === 'string' || signer.code !== 'commit-signer-expired')
-    return typeof signer === 'string';
-  const firstSeenAt = await options.firstSeen?.(id);
-  return firstSeenAt ? typeof signerAt(raw, options, firstSeenAt) === 'string' : false;
-}
+const isSigned = async (commit: Commit, options: HoldOptions): Promise<boolean> =>
+  !('code' in (await signatureWhenSeen(commit, options.allowed, options)));
 
 /** A tree's entries without HOLD, in comparable form; an unreadable tree differs from all others. */
 async function othersIn(repository: ControlRepository, { id, tree }: Commit): Promise<string> {

@@ -11,6 +11,7 @@ import { parsePublicKey } from '../../../lib/sshsig/ssh-key.ts';
 import type { SshSigner } from '../../../lib/sshsig/ssh-signer.ts';
 import { requireStandardForm } from '../../../lib/sshsig/standard-signature.ts';
 import type { ReceiptWriter } from '../../../protocol/control/write-receipt.ts';
+import { CancelIndex } from '../../../protocol/control/cancel-index.ts';
 import { Origin } from '../../../protocol/control/commit-origin.ts';
 import type { ControlRepository } from '../../../protocol/control/repository.ts';
 import { AcceptedHeads } from '../../../protocol/control/accepted-heads.ts';
@@ -54,6 +55,8 @@ export interface SignerContext {
   readonly acceptedHeads: AcceptedHeads;
   /** Which requests and vouches are for this repository. */
   readonly origin: Origin;
+  /** Commits that cancel requests. */
+  readonly cancels: CancelIndex;
   readonly journal: Journal;
   /** Folder for the current request; no other process uses it. */
   readonly work: string;
@@ -234,6 +237,7 @@ export async function openSignerContext(
       expiryWarnings: await ExpiryWarnings.open(config.state, log),
       writer: withCurrentPolicy(writer, () => currentPolicy(config, channels, outages)),
       origin: originOf(config, repository, acceptedHeads),
+      cancels: new CancelIndex(repository),
       work,
       log,
       progress,

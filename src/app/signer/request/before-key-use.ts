@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Heads } from '../../../protocol/control/repository.ts';
 import type { Vouch } from '../../../protocol/control/vouch.ts';
 import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
-import { checkPreconditions, type PermittedRequest } from './preconditions.ts';
+import type { PermittedRequest } from './permitted-request.ts';
+import { checkPreconditions } from './preconditions.ts';
 import { judge } from './policy.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 

@@ -5,22 +5,14 @@ import type { Heads } from '../../../protocol/control/repository.ts';
 import { isAhead, type Request } from '../../../protocol/control/request.ts';
 import { vouchesFor, type Vouch, type VouchOptions } from '../../../protocol/control/vouch.ts';
 import { notAllowed, usage } from '../../../lib/errors.ts';
-import type { Channel } from '../channel/channel.ts';
 import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
+import { refuseCancelled } from './cancellation.ts';
+import type { PermittedRequest } from './permitted-request.ts';
 import type { Requester } from './policy.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 
 /** Whether a request that policy permits may be signed now. */
 type Preconditions = { readonly met: true; readonly vouches: readonly Vouch[] } | UnmetPrecondition;
-
-/** A request that policy permits. */
-export interface PermittedRequest {
-  readonly request: Request;
-  readonly channel: Channel;
-  readonly requester: Requester;
-  /** When this signer first saw the request. */
-  readonly seen: Date;
-}
 
 const NO_SIGNERS = AllowedSigners.parse('', 'none');
 
@@ -141,12 +133,16 @@ async function checkVouches(
   return unmet(`waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
 }
 
-/** Checks in this order: is there no HOLD, is the time lock over, have enough others vouched? */
+/**
+ * Checks in this order: is there no HOLD, is the time lock over, have enough others vouched? Throws `request-cancelled`,
+ * whatever else the request waits for.
+ */
 export async function checkPreconditions(
   context: SignerContext,
   permitted: PermittedRequest,
   heads: Heads,
 ): Promise<Preconditions> {
+  await refuseCancelled(context, permitted, heads);
   return (
     (await checkHold(context, heads)) ??
     checkTimeLock(context, permitted) ??

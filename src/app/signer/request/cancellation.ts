@@ -1,0 +1,62 @@
+import { notAllowed } from '../../../lib/errors.ts';
+import { shortId } from '../../../lib/git/objects.ts';
+import type { SignerKey } from '../../../lib/sshsig/persons.ts';
+import { findCancellation, type CancelOptions } from '../../../protocol/control/cancel.ts';
+import type { Heads } from '../../../protocol/control/repository.ts';
+import type { SignerContext } from '../context/signer-context.ts';
+import type { Requester } from './policy.ts';
+import type { PermittedRequest } from './permitted-request.ts';
+
+/** The most commits of which the log said why they do not count. */
+const REPORTED = 10_000;
+
+/** Commits that the log has reported, so that each is reported once. */
+const reported = new WeakMap<SignerContext['cancels'], Set<string>>();
+
+function reportOnce(context: SignerContext, request: string, commit: string, why: string): void {
+  const seen = reported.get(context.cancels) ?? new Set();
+  reported.set(context.cancels, seen);
+  if (seen.has(commit)) return;
+  if (seen.size >= REPORTED) seen.clear();
+  seen.add(commit);
+  context.log.warn({ request, commit }, `${shortId(commit)} does not cancel ${shortId(request)}: it ${why}`);
+}
+
+/** Who made a request, as far as that is proved. */
+const personOf = ({ principal, key, certified = [] }: Requester): SignerKey | null =>
+  principal === null || key === null ? null : { fingerprint: key, names: [principal, ...certified] };
+
+const optionsFor = (context: SignerContext, { channel, requester }: PermittedRequest): CancelOptions => ({
+  allowed: channel.allowed ?? null,
+  lifters: context.channels.get('default')?.allowed ?? null,
+  requester: personOf(requester),
+  acceptUnsigned: channel.config.trust.unsignedRequests === 'accept',
+  isMeant: (roots) => context.origin.isMeant(roots),
+  now: context.now(),
+  firstSeen: (commit) => context.acceptedHeads.firstSeen(context.repository, commit),
+});
+
+/** Throws `request-cancelled` if a commit up to these heads cancels the request. Others that name it are logged, once each. */
+export async function refuseCancelled(
+  context: SignerContext,
+  permitted: PermittedRequest,
+  { requests }: Pick<Heads, 'requests'>,
+): Promise<void> {
+  if (requests === null) return;
+  const { request } = permitted;
+  const named = await context.cancels.find(request, requests);
+  if (named.length === 0) return;
+  const { cancellation, ignored } = await findCancellation(
+    context.repository,
+    named,
+    optionsFor(context, permitted),
+  );
+  for (const { commit, why } of ignored) reportOnce(context, request.id, commit, why);
+  if (!cancellation) return;
+  const { commit, by } = cancellation;
+  throw notAllowed(
+    'request-cancelled',
+    `request ${shortId(request.id)} was cancelled by ${by ?? 'an unsigned commit'} (commit ${shortId(commit)})`,
+    { hint: `to have the files signed after all: signpipe retry ${shortId(request.id)}` },
+  );
+}
