@@ -129,6 +129,54 @@ addCommand(
   .addOption(json)
   .action(run(async () => (await import('./commands/wait.ts')).waitCommand));
 
+addCommand(
+  program,
+  'cancel <request>',
+  'withdraw a request: the signer rejects it unless it has used its key for it already',
+)
+  ?.addOption(config('builder.yaml'))
+  .option('--reason <text>', 'why, for those who read the history')
+  .option('--wait', 'wait until the signer has answered')
+  .addOption(timeout)
+  .addOption(json)
+  .action(run(async () => (await import('./commands/cancel.ts')).cancelCommand));
+
+addCommand(
+  program,
+  'retry <request>',
+  'request the same bytes again after a failure or refusal; nothing is uploaded twice',
+)
+  ?.addOption(config('builder.yaml'))
+  .option('--wait', 'wait for the answer and download the signed files')
+  .addOption(timeout)
+  .option('--output <dir>', 'folder for the signed files, with --wait (default: ./signed)')
+  .option(
+    '--original <file>',
+    'with --wait: prove that the signed file is this file plus signatures; repeat for several files',
+    repeatable,
+  )
+  .addOption(allowTest)
+  .addOption(json)
+  .action(run(async () => (await import('./commands/retry.ts')).retryCommand));
+
+addCommand(
+  program,
+  'hold [reason...]',
+  'stop all signing by a signed commit; with signer.yaml, on that signer alone',
+)
+  ?.addOption(config('builder.yaml'))
+  .addOption(json)
+  .action(run(async () => (await import('./commands/hold.ts')).holdCommand));
+
+addCommand(program, 'unhold', 'lift a HOLD by a signed commit; with signer.yaml, on that signer alone')
+  ?.addOption(config('builder.yaml'))
+  .option(
+    '--again',
+    'lift it also if it seems to be lifted already, by a commit that the signer does not count',
+  )
+  .addOption(json)
+  .action(run(async () => (await import('./commands/hold.ts')).unholdCommand));
+
 /** The flags of commands that sign: with which key, and what the signature says. */
 const withSigningFlags = (command: Command | undefined): Command | undefined =>
   command

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { BuilderConfig, VoucherConfig } from '../config/builder.ts';
+import type { BuilderConfig, ControlConfig, VoucherConfig } from '../config/builder.ts';
 import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
@@ -17,12 +17,15 @@ export interface BuilderSession {
   close(): Promise<void>;
 }
 
-/** What a voucher's commands need: no exchange, since nothing is uploaded. */
-export interface VoucherSession {
-  readonly config: VoucherConfig;
+/** What commands need that only commit, and upload nothing. */
+export interface ControlSession<Config extends ControlConfig = ControlConfig> {
+  readonly config: Config;
   readonly repository: ControlRepository;
   readonly say: (line: string) => void;
 }
+
+/** What a voucher's commands need: no exchange, since nothing is uploaded. */
+export type VoucherSession = ControlSession<VoucherConfig>;
 
 interface SessionOptions {
   readonly progress: ProgressDisplay;
@@ -68,11 +71,11 @@ export async function withSession<T>(
   }
 }
 
-/** Opens a voucher's session for some work, and closes it afterwards. */
-export async function withVoucherSession<T>(
-  config: VoucherConfig,
+/** Opens the control repository for some work of a builder or a voucher, and closes it afterwards. */
+export async function withControlSession<T, Config extends ControlConfig>(
+  config: Config,
   say: (line: string) => void,
-  work: (session: VoucherSession) => Promise<T>,
+  work: (session: ControlSession<Config>) => Promise<T>,
 ): Promise<T> {
   const ssh = await sshOptionsOf(config, say);
   const repository = await openControl(config, ssh, join(config.state, 'control.git'));

@@ -1,21 +1,17 @@
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
-import { unavailable, usage } from '../../lib/errors.ts';
+import { usage } from '../../lib/errors.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
-import { formatTrailers, type Trailer } from '../../lib/git/trailers.ts';
 import { withProgressBar } from '../../lib/progress.ts';
-import { CONTROL_TRAILER } from '../../protocol/control/control-trailers.ts';
 import { channelIn, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
-import { ZIPNAME } from '../../protocol/control/request.ts';
-import { commitFile } from '../../protocol/control/write-commit.ts';
-import { formatZipname, ZIPNAME_LIMIT, type RequestedFile } from '../../protocol/control/zipname.ts';
+import { formatZipname, type RequestedFile } from '../../protocol/control/zipname.ts';
 import { committerOf } from '../config/open.ts';
-import { appendCommit } from './append-commit.ts';
 import { requireOutputFolder } from './output-folder.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
 import { prepareUploads, sayPacked, type PreparedUpload, type PrepareOptions } from './prepare-uploads.ts';
+import { pushRequest } from './push-request.ts';
 import { warnOfPending } from './same-name-requests.ts';
 import type { BuilderSession } from './session.ts';
 import { publishedPolicy } from './trusted-policy.ts';
@@ -41,30 +37,6 @@ async function upload(session: BuilderSession, { name, path, size, sha256 }: Pre
     withFile(path, (content) => session.exchange.deliver(content, to, { size, sha256, onProgress })),
   );
   session.say(`uploaded ${name} (${size} bytes, SHA-256 ${sha256})`);
-}
-
-function messageFor(files: readonly RequestedFile[], root: string | null, options: SubmitOptions): string {
-  const trailers: Trailer[] = [];
-  if (options.revision !== undefined) trailers.push({ key: 'Source-Revision', value: options.revision });
-  if (options.channel !== undefined) trailers.push({ key: 'Channel', value: options.channel });
-  if (root !== null) trailers.push({ key: CONTROL_TRAILER, value: root });
-  const names = files.map(({ name }) => name).join(', ');
-  const subject = `Sign ${names.slice(0, 200)}\n`;
-  return trailers.length === 0 ? subject : `${subject}\n${formatTrailers(trailers)}`;
-}
-
-/** The content of `zipname`. It must change for a commit to be a request, so a repeated request adds a comment. */
-async function zipnameFor(
-  { repository }: BuilderSession,
-  parent: string | null,
-  files: readonly RequestedFile[],
-  now: Date,
-): Promise<Buffer> {
-  const content = formatZipname(files);
-  if (parent === null) return content;
-  const before = await repository.readFileAt(await repository.readCommit(parent), ZIPNAME, ZIPNAME_LIMIT);
-  if (!before || !before.subarray(0, content.length).equals(content)) return content;
-  return Buffer.concat([content, Buffer.from(`# again, ${now.toISOString()}\n`)]);
 }
 
 /** The entry of `zipname` for an upload. A packed zip is refused if the signed zip must be proved against it: it is temporary. */
@@ -110,30 +82,6 @@ async function entryPins(
   return { isMeant: compilePatterns(published?.files ?? DEFAULT_FILES), limits };
 }
 
-async function pushRequest(
-  session: BuilderSession,
-  files: readonly RequestedFile[],
-  options: SubmitOptions,
-): Promise<string> {
-  const { repository } = session;
-  const { signer, identity } = await committerOf(session);
-  const id = await appendCommit(
-    session,
-    repository.branches.requests,
-    ({ requests }) => requests,
-    async (parent, root) => {
-      const at = new Date();
-      const content = await zipnameFor(session, parent, files, at);
-      const message = messageFor(files, root, options);
-      return commitFile(repository, { parent, name: ZIPNAME, content, message, identity, at, signer });
-    },
-  );
-  if (id !== null) return id;
-  throw unavailable('request-race', 'other pushes to the request branch came first ten times in a row', {
-    hint: 'try again in a moment',
-  });
-}
-
 /**
  * Uploads files and requests signatures for them in one signed commit that pins them by their digests. Returns the
  * request's id. Nothing is committed unless everything was uploaded and verified.
@@ -160,6 +108,7 @@ export function submit(
     formatZipname(files);
     await warnOfPending(session.repository, heads, files, session.say);
     for (const each of uploads) await upload(session, each);
-    return pushRequest(session, files, options);
+    const { revision, channel } = options;
+    return pushRequest(session, { files, revision, channel });
   });
 }

@@ -11,7 +11,7 @@ import {
   ssh,
   timestampRoots,
 } from './common-sections.ts';
-import { loadYaml, type YamlFile } from './yaml.ts';
+import { loadYaml, readYaml, sectionsOf, type YamlFile } from './yaml.ts';
 
 const requests = z.strictObject({
   key: path,
@@ -60,6 +60,9 @@ export type BuilderConfig = z.output<typeof builder> & FromFile;
 /** The checked content of a `voucher.yaml`, or of a `builder.yaml` with `vouch.name`, with absolute paths. */
 export type VoucherConfig = z.output<typeof voucher> & FromFile;
 
+/** What the configurations of builders and vouchers have in common: enough to commit. */
+export type ControlConfig = Pick<VoucherConfig, 'file' | 'control' | 'ssh' | 'requests' | 'state' | 'trust'>;
+
 /** Reads `builder.yaml`; throws `config-...` (usage) with file, line and column. */
 export async function loadBuilderConfig(file: string | YamlFile): Promise<BuilderConfig> {
   const { path, raw } = await loadYaml(file, builder);
@@ -82,4 +85,10 @@ export async function loadVoucherConfig(file: string | YamlFile): Promise<Vouche
     requests: resolvePaths(raw.requests, resolve),
     ...(raw.trust ? { trust: resolvePaths(raw.trust, resolve) } : {}),
   };
+}
+
+/** Reads a `builder.yaml` or, if it has no section `exchange`, a `voucher.yaml`. */
+export async function loadControlConfig(path: string): Promise<ControlConfig> {
+  const file = await readYaml(path);
+  return sectionsOf(file).has('exchange') ? loadBuilderConfig(file) : loadVoucherConfig(file);
 }

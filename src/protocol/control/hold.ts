@@ -9,7 +9,8 @@ import { signatureAt, signatureWhenSeen, type SeenOptions } from './signed-when-
 /** The file that stops signing while it is on the request branch. */
 export const HOLD = 'HOLD';
 
-const REASON_LIMIT = 4096;
+/** The longest reason, in bytes. */
+export const REASON_LIMIT = 4096;
 
 /** A commit that removes HOLD and does not lift it. */
 interface IgnoredRemoval {

@@ -10,6 +10,9 @@ import { parseZipname, ZIPNAME_LIMIT, type RequestedFile } from './zipname.ts';
 /** The file whose change makes a commit a request. */
 export const ZIPNAME = 'zipname';
 
+/** Names the earlier request that a request repeats. */
+export const RETRY_TRAILER = 'Retry-Of';
+
 /** A commit that asks for signatures. Its texts are unchanged and may be hostile: show them through `printable`. */
 export interface Request {
   /** The commit's id, 40 hex digits. */
@@ -21,6 +24,8 @@ export interface Request {
   subject: string;
   /** Trailer `Source-Revision`. */
   sourceRevision?: string;
+  /** Trailer `Retry-Of`: the earlier request that it repeats. Decides nothing. */
+  retryOf?: string;
   /** The message has a line `Vouch:`: its author meant a vouch, on whatever branch it is. */
   vouch?: true;
   /** Roots that lines `Control:` name: the repositories that it is meant for. Empty if it names none. */
@@ -128,6 +133,8 @@ async function readContent(repository: ControlRepository, commit: Commit): Promi
   try {
     const revision = single(trailers, 'Source-Revision', REVISION);
     if (revision !== undefined) content.sourceRevision = revision;
+    const retryOf = single(trailers, RETRY_TRAILER, /^[0-9a-f]{40}$/);
+    if (retryOf !== undefined) content.retryOf = retryOf;
     content.channel = single(trailers, 'Channel', CHANNEL) ?? 'default';
     const bytes = await repository.readFileAt(commit, ZIPNAME, ZIPNAME_LIMIT).catch(tooLarge);
     if (bytes === null) throw invalid('zipname-missing', `commit ${shortId(commit.id)} has no zipname`);

@@ -32,7 +32,7 @@ export async function writeCommit(
   return objectId('commit', content);
 }
 
-interface FileCommit {
+export interface FileCommit {
   /** The parent, or null for the first commit of a branch. */
   parent: string | null;
   /** The name of a file in the root folder. */

@@ -6,6 +6,7 @@ import { isAhead, type Request } from '../../../protocol/control/request.ts';
 import { vouchesFor, type Vouch, type VouchOptions } from '../../../protocol/control/vouch.ts';
 import { notAllowed, usage } from '../../../lib/errors.ts';
 import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
+import { readOperatorHold } from '../state/operator-hold.ts';
 import { refuseCancelled } from './cancellation.ts';
 import type { PermittedRequest } from './permitted-request.ts';
 import type { Requester } from './policy.ts';
@@ -25,8 +26,13 @@ function holdText(hold: Hold): string {
   return `on hold by ${by ?? 'an unknown author'} since ${since?.toISOString() ?? 'an unknown time'}, commit ${shortId(commit ?? '')}${lift}${why}`;
 }
 
-/** A HOLD stops every channel; signers allowed by the default channel lift it. */
+/** A HOLD stops every channel; signers allowed by the default channel lift it. The operator's own is in the state folder. */
 async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPrecondition | null> {
+  const local = await readOperatorHold(context.config.state);
+  if (local)
+    return unmet(
+      `on hold by this signer's operator since ${local.since.toISOString()}; signpipe unhold lifts it: ${local.reason.replaceAll('\n', ' ')}`,
+    );
   if (heads.requests === null) return null;
   const byDefault = context.channels.get('default');
   const allowed = byDefault?.allowed ?? NO_SIGNERS;

@@ -270,12 +270,12 @@ describe('a request dated in the future', () => {
 
 describe('request-cancelled: a request that is cancelled while its files are fetched', () => {
   it('is rejected before the key is used', async () => {
-    const request = await host.request('withdrawn.zip');
+    const request = await host.request('cancelled.zip');
     const { answered } = await pollWhile(
       once(() => host.commit({ message: `Cancel it\n\nCancel: ${request}\n` })),
     );
     assert.equal(answered, 1);
     assert.equal((await receiptFor(world, request)).reason?.code, 'request-cancelled');
-    noResult('withdrawn.zip');
+    noResult('cancelled.zip');
   });
 });
