@@ -38,6 +38,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   'pkcs11-tool': 'opensc',
   'p11-kit': 'p11-kit',
   ip: 'iproute2',
+  'systemd-notify': 'systemd',
 };
 
 function isExecutable(path: string): boolean {

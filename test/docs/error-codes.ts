@@ -190,7 +190,7 @@ const OTHER_WORDS: ReadonlySet<string> = new Set(
   node-forge p-retry pre-receive retry-after rev-list rev-parse rsa-pss rsa-sha2-256 rsa-sha2-512 signed-attributes signer-state
   signpipe-doctor script-host require-signed not-opened
   signpipe-doctor-looks-for-nothing simple-git ssh-ed25519 ssh-rsa ssh2-sftp-client timeline-title timestamp-chain
-  unsigned-parts update-ref user-agent utf-16le utf-8 verify-required`.split(/\s+/),
+  systemd-notify unsigned-parts update-ref user-agent utf-16le utf-8 verify-required`.split(/\s+/),
 );
 
 /** Prefixes that the source omits in some codes. */

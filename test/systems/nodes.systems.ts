@@ -19,7 +19,7 @@ const PATTERNS = [
   'engine/keys/',
   'engine/timestamp/',
   'app/signer/main-job',
-  'app/signer/watching',
+  'app/signer/supervisor/watching',
   'cli/commands/demo',
 ];
 

@@ -46,12 +46,15 @@ export class Watching {
     this.child.kill(name);
   }
 
-  /** Ends it with SIGTERM, and returns its exit status. */
-  async stop(): Promise<number | null> {
-    if (this.child.exitCode !== null) return this.child.exitCode;
-    const closed = once(this.child, 'close');
-    this.signal('SIGTERM');
-    await closed;
+  /** The exit status, once it has ended. */
+  async ended(): Promise<number | null> {
+    if (this.child.exitCode === null) await once(this.child, 'close');
     return this.child.exitCode;
+  }
+
+  /** Ends it with SIGTERM, and returns its exit status. */
+  stop(): Promise<number | null> {
+    if (this.child.exitCode === null) this.signal('SIGTERM');
+    return this.ended();
   }
 }

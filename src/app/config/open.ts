@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { RemoteHeads } from '../../lib/git/remote-heads.ts';
-import { ControlRepository } from '../../protocol/control/repository.ts';
+import { ControlRepository, type RepositoryOptions } from '../../protocol/control/repository.ts';
 import { openExchange } from '../../protocol/exchange/open-exchange.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
 import { findPassphrase } from '../../engine/keys/passphrase.ts';
@@ -42,9 +42,10 @@ export async function openControl(
   config: Pick<SiteConfig, 'control'>,
   ssh: SshOptions | undefined,
   path: string,
+  options: Pick<RepositoryOptions, 'onOutput'> = {},
 ): Promise<ControlRepository> {
   const { url, requests, receipts } = config.control;
-  const common = { url, path, branches: { requests, receipts } };
+  const common = { ...options, url, path, branches: { requests, receipts } };
   if (!ssh || !url.startsWith('ssh:')) return ControlRepository.open(common);
   const remoteHeads = new RemoteHeads(url, ssh);
   remoteHeads.connect();

@@ -95,6 +95,7 @@ const schema = z
       })
       .prefault({}),
     limits,
+    watchdog: duration.refine((ms) => ms === 0 || ms >= 1000, 'must be 0, or at least 1s').default(1_800_000),
     channels: z
       .record(z.string().regex(/^[A-Za-z0-9._-]{1,50}$/, 'must be a plain channel name'), channel)
       .default({}),

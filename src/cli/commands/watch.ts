@@ -1,18 +1,12 @@
-import { once } from 'node:events';
-import { loadSignerConfig } from '../../app/config/signer.ts';
-import { SignpipeError } from '../../lib/errors.ts';
-import {
-  closeChannels,
-  openChannels,
-  openReceiptWriter,
-  openSignerContext,
-  type SignerContext,
-} from '../../app/signer/context/signer-context.ts';
-import { logError } from '../../app/signer/poll-errors.ts';
+import type { Logger } from 'pino';
+import { loadSignerConfig, type SignerConfig } from '../../app/config/signer.ts';
+import { openSignerContext, type SignerContext } from '../../app/signer/context/signer-context.ts';
 import { RequestPoller } from '../../app/signer/request/request-poller.ts';
-import { openWhenKeysAreThere } from '../../app/signer/context/wait-for-keys.ts';
-import { watch } from '../../app/signer/watch.ts';
-import { silent } from '../../app/site/doctor/check-result.ts';
+import { logError } from '../../app/signer/context/poll-errors.ts';
+import { ServiceManager } from '../../app/signer/supervisor/service-manager.ts';
+import { endAtUnexpectedErrors, Supervisor } from '../../app/signer/supervisor/supervisor.ts';
+import { runStopTasks } from '../../lib/at-stop.ts';
+import { SignpipeError } from '../../lib/errors.ts';
 import { loggerFor } from '../output/logger.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import type { CommonOptions } from '../output/terminal.ts';
@@ -45,54 +39,8 @@ async function answerPending(context: SignerContext, signer: RequestPoller): Pro
   }
 }
 
-/** Why watching ended. */
-type Ending = { readonly kind: 'stopped'; readonly alarmed: boolean } | { readonly kind: 'reload' };
-
-/** Watches until SIGTERM or SIGINT, or until SIGHUP and the configuration can be used. */
-async function watchUntilEnd(context: SignerContext): Promise<Ending> {
-  const stop = new AbortController();
-  let reload = false;
-  const onStop = (name: NodeJS.Signals): void => {
-    context.log.info(`${name}: finishing the current work`);
-    reload = false;
-    stop.abort();
-  };
-  const onReload = (): void => {
-    void isUsable(context).then((usable) => {
-      if (!usable || stop.signal.aborted) return;
-      reload = true;
-      stop.abort();
-    });
-  };
-  process.on('SIGTERM', onStop).on('SIGINT', onStop);
-  // On a terminal SIGHUP means that the terminal was closed, and ends the process like any other.
-  if (!process.stdout.isTTY) process.on('SIGHUP', onReload);
-  try {
-    context.log.info({ config: context.config.file, poll: context.config.control.poll }, 'watching');
-    const alarmed = await watch(context, { signal: stop.signal });
-    return reload ? { kind: 'reload' } : { kind: 'stopped', alarmed };
-  } finally {
-    process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
-  }
-}
-
-/** Whether the configuration, as it is now, can be used: a mistake in it must not end a running signer. */
-async function isUsable({ config, log }: SignerContext): Promise<boolean> {
-  try {
-    const fresh = await loadSignerConfig(config.file);
-    await closeChannels(await openChannels(fresh, { now: new Date(), warn: silent }));
-    await openReceiptWriter(fresh, silent);
-    log.info('SIGHUP: the new configuration will be used after the current work');
-    return true;
-  } catch (error) {
-    log.error('SIGHUP: the new configuration cannot be used; the signer continues with the old one');
-    logError({ log }, error);
-    return false;
-  }
-}
-
 /** Logs what `doctor` would find wrong, during the first poll: a wrong path is reported before a request needs it. */
-async function reportFindings({ config, log }: SignerContext): Promise<void> {
+async function reportFindings(config: SignerConfig, log: Logger): Promise<void> {
   const { checkSignerAtStart } = await import('../../app/site/doctor/doctor.ts');
   for (const { check, status, code, message, hint } of await checkSignerAtStart(config)) {
     if (status === 'ok') continue;
@@ -100,63 +48,32 @@ async function reportFindings({ config, log }: SignerContext): Promise<void> {
   }
 }
 
-/** Opens the signer. While it watches, `reportFindings` warns of key files that others may read. */
 const openContext = async (options: WatchCommandOptions): Promise<SignerContext> =>
   openSignerContext(await loadSignerConfig(options.config), {
     log: loggerFor(options),
     progress: await progressFor(options),
-    ...(isWatching(options) ? { warn: silent } : {}),
   });
 
-const ignore = (): void => {};
-
-/** Resolves at the next SIGHUP; never on a terminal, where that signal ends the process. */
-const onHangup = async (signal: AbortSignal): Promise<void> => {
-  if (process.stdout.isTTY) await once(signal, 'abort');
-  else await once(process, 'SIGHUP', { signal }).catch(ignore);
-};
-
-/**
- * Opens a signer that watches, once its keys can be reached; null if it was stopped before. SIGHUP reads the configuration
- * again at once.
- */
-async function openToWatch(options: WatchCommandOptions): Promise<SignerContext | null> {
-  const stop = new AbortController();
-  const onStop = (): void => stop.abort();
-  process.on('SIGTERM', onStop).on('SIGINT', onStop);
-  // As long as it waits, SIGHUP must not end the process; on a terminal it does.
-  if (!process.stdout.isTTY) process.on('SIGHUP', ignore);
-  try {
-    const context = await openWhenKeysAreThere(() => openContext(options), {
-      log: loggerFor(options),
-      signal: stop.signal,
-      now: onHangup,
-    });
-    if (!stop.signal.aborted) return context;
-    await context?.close();
-    return null;
-  } finally {
-    stop.abort();
-    process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', ignore);
-  }
+/** Ends this process with a status after which a service manager starts it again. */
+function endToRestart(): void {
+  runStopTasks();
+  process.exit(1);
 }
 
+/** Watches until SIGTERM or SIGINT. */
 async function untilStopped(options: WatchCommandOptions): Promise<number> {
-  for (;;) {
-    const context = await openToWatch(options);
-    if (!context) return 0;
-    // Not awaited: a host that hangs must delay neither requests nor the end.
-    reportFindings(context).catch((error: unknown) => logError({ log: context.log }, error));
-    try {
-      const ending = await watchUntilEnd(context);
-      if (ending.kind === 'stopped') {
-        context.log.info('stopped');
-        return ending.alarmed ? 3 : 0;
-      }
-    } finally {
-      await context.close();
-    }
-  }
+  const log = loggerFor(options);
+  endAtUnexpectedErrors(log, endToRestart);
+  const supervisor = new Supervisor({
+    file: options.config,
+    log,
+    progress: await progressFor(options),
+    manager: new ServiceManager(log),
+    hangup: !process.stdout.isTTY,
+    onOpened: (config) => reportFindings(config, log),
+    end: endToRestart,
+  });
+  return (await supervisor.run()) ? 3 : 0;
 }
 
 /** `signpipe watch`: runs the signer. */

@@ -10,6 +10,8 @@ export interface GitOptions {
   silenceMs?: number;
   /** Give up if a command takes longer than this in all, in ms; 10 min unless given. */
   totalMs?: number;
+  /** Called when git prints something, such as its progress. */
+  onOutput?: () => void;
 }
 
 export interface RunOptions {
@@ -56,6 +58,7 @@ export class Git {
       const runner = this.runner(abort, input, note);
       runner.outputHandler((_, stdout, stderr) => {
         limitOutput(stderr, flood);
+        if (this.options.onOutput) stderr.on('data', this.options.onOutput);
         endAtOnce(stdout);
       });
       return await runner.raw([...args]);

@@ -72,6 +72,8 @@ interface SignerContextOptions {
   readonly now?: () => Date;
   /** Reports a key or passphrase file that others may read; logged unless given. */
   readonly warn?: (message: string) => void;
+  /** Called when git reports progress. */
+  readonly onGitOutput?: () => void;
 }
 
 /**
@@ -174,7 +176,7 @@ type StateAndConnections = Pick<
 async function openStateAndConnections(
   config: SignerConfig,
   ssh: SshOptions | undefined,
-  now: () => Date,
+  { now = () => new Date(), onGitOutput }: Pick<SignerContextOptions, 'now' | 'onGitOutput'>,
   opened: (close: () => Promise<void> | void) => void,
 ): Promise<StateAndConnections> {
   opened(await lockState(config.state));
@@ -182,7 +184,7 @@ async function openStateAndConnections(
   await cleanStateFolder(config.state, clone);
   const journal = await Journal.open(config.state);
   const acceptedHeads = await AcceptedHeads.open(join(config.state, 'witness'));
-  const repository = await openControl(config, ssh, clone);
+  const repository = await openControl(config, ssh, clone, onGitOutput ? { onOutput: onGitOutput } : {});
   opened(() => repository.close());
   const exchange = await openConfiguredExchange(config, ssh);
   opened(() => exchange.close());
@@ -224,7 +226,7 @@ export async function openSignerContext(
     for (const each of open.splice(0).reverse()) await each();
   };
   try {
-    const opened = await openStateAndConnections(config, ssh, now, (each) => open.push(each));
+    const opened = await openStateAndConnections(config, ssh, options, (each) => open.push(each));
     const { repository, acceptedHeads, outages } = opened;
     const health = new HealthReport(config.state, channels, outages, now);
     open.push(() => health.close());

@@ -11,6 +11,8 @@ interface WaitForKeysOptions {
   readonly signal: AbortSignal;
   /** Resolves when an attempt should be made at once; must stop listening when its signal is aborted. */
   readonly now: (signal: AbortSignal) => Promise<unknown>;
+  /** Called when it begins to wait. */
+  readonly onWaiting?: () => void;
   /** The first pause, in ms; 2 s unless given. */
   readonly firstPause?: number;
 }
@@ -36,7 +38,7 @@ async function pauseFor(ms: number, signal: AbortSignal, now: WaitForKeysOptions
  */
 export async function openWhenKeysAreThere<T>(
   open: () => Promise<T>,
-  { log, signal, now, firstPause = PAUSE.first }: WaitForKeysOptions,
+  { log, signal, now, onWaiting, firstPause = PAUSE.first }: WaitForKeysOptions,
 ): Promise<T | null> {
   let last = '';
   for (let pause = firstPause; !signal.aborted; pause = Math.min(pause * 2, PAUSE.longest)) {
@@ -44,6 +46,7 @@ export async function openWhenKeysAreThere<T>(
       return await open();
     } catch (error) {
       if (!(error instanceof KeyUnavailable)) throw error;
+      if (last === '') onWaiting?.();
       last = reportOnce(log, error, last);
       const ms = Math.max(pause, Math.min(error.retryAfterMs ?? 0, PAUSE.longest));
       await pauseFor(ms, signal, now);

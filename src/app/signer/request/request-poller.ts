@@ -10,7 +10,7 @@ import { CurrentHeads } from './current-heads.ts';
 import { RequestHandler } from './handle-request.ts';
 import { ReceiptBranch } from './receipt-branch.ts';
 import type { SignerContext } from '../context/signer-context.ts';
-import { PollErrors } from '../poll-errors.ts';
+import { PollErrors } from '../context/poll-errors.ts';
 
 /** The result of one poll. */
 export interface PollResult {

@@ -5,7 +5,7 @@ import {
   IntervalSchedule,
   type ClockEvent,
   type Schedule,
-} from '../../../src/app/signer/schedule.ts';
+} from '../../../../src/app/signer/supervisor/schedule.ts';
 
 /** A machine whose clocks the test sets. */
 class Machine {

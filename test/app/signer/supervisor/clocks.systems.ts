@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { readdir, writeFile } from 'node:fs/promises';
 import { afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeSample } from '../../../src/sandbox/sample-release.ts';
-import { startWorld } from '../../world/site.ts';
-import { Watching } from '../../world/watching.ts';
+import { makeSample } from '../../../../src/sandbox/sample-release.ts';
+import { startWorld } from '../../../world/site.ts';
+import { Watching } from '../../../world/watching.ts';
 
 /** Debian's libfaketime, in the folder of this architecture. */
 async function faketime(): Promise<string> {

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Backoff } from '../../lib/concurrency/backoff.ts';
-import { isAlarm } from '../../lib/errors.ts';
-import type { SignerContext } from './context/signer-context.ts';
-import { RequestPoller, type PollResult } from './request/request-poller.ts';
+import { Backoff } from '../../../lib/concurrency/backoff.ts';
+import { isAlarm } from '../../../lib/errors.ts';
+import type { SignerContext } from '../context/signer-context.ts';
+import { RequestPoller, type PollResult } from '../request/request-poller.ts';
+import type { Movement } from './movement.ts';
 import { readClocks, scheduleOf, type Schedule } from './schedule.ts';
 
 /** The pauses after polls that failed, in ms: the first attempt again comes soon. */
@@ -11,6 +12,8 @@ const AFTER_FAILURE = { first: 1000, longest: 60_000 };
 interface WatchOptions {
   /** Ends the watching; the current request is finished. */
   readonly signal: AbortSignal;
+  /** Is informed that the signer gets on. */
+  readonly movement: Movement;
   /** Called after each poll, with null if it failed. */
   readonly onPolled?: (result: PollResult | null) => void;
 }
@@ -28,10 +31,11 @@ function reportClock({ log }: SignerContext, by: number): void {
 async function untilNextPoll(
   context: SignerContext,
   schedule: Schedule,
-  { signal, retryIn }: { readonly signal: AbortSignal; readonly retryIn: number | null },
+  { signal, movement, retryIn }: WatchOptions & { readonly retryIn: number | null },
 ): Promise<void> {
   const retryAt = performance.now() + (retryIn ?? Number.POSITIVE_INFINITY);
   while (!signal.aborted) {
+    movement.moved();
     const now = readClocks();
     const event = schedule.check(now);
     if (event.kind === 'clock-set') return reportClock(context, event.by);
@@ -61,6 +65,7 @@ class Polls {
       let result: PollResult;
       do {
         result = await poller.poll();
+        options.movement.moved();
         options.onPolled?.(result);
         // Requests that came while another was answered do not wait for the schedule.
       } while (result.answered > 0 && !options.signal.aborted);
@@ -110,7 +115,7 @@ export async function watch(context: SignerContext, options: WatchOptions): Prom
   try {
     while (!signal.aborted) {
       const retryIn = await polls.poll();
-      await untilNextPoll(context, schedule, { signal, retryIn });
+      await untilNextPoll(context, schedule, { ...options, retryIn });
     }
     return polls.alarmed;
   } finally {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeSample } from '../../../src/sandbox/sample-release.ts';
-import { World, gitEnvironment } from '../../world/site.ts';
-import { main, Watching } from '../../world/watching.ts';
+import { makeSample } from '../../../../src/sandbox/sample-release.ts';
+import { World, gitEnvironment } from '../../../world/site.ts';
+import { main, Watching } from '../../../world/watching.ts';
 import { execFileSync } from 'node:child_process';
 
 describe('a signer that watches', () => {
@@ -78,25 +78,45 @@ describe('a signer that watches', () => {
     await signer.logged(new RegExp(`answered ${request.slice(0, 12)}: signed`));
   });
 
-  it('reads its configuration again on SIGHUP, and keeps the old one if the new one is unusable', async () => {
+  it('reads its configuration again on SIGHUP', async () => {
+    const signer = await watch();
+    signer.signal('SIGHUP');
+    await signer.logged(/^the configuration was read again; nothing in it changed$/);
+    assert.equal(await signer.stop(), 0);
+  });
+
+  it('reads its configuration again when the file changes, and keeps the old one if the new one is unusable', async () => {
     const signer = await watch();
     const config = await readFile(world.site.signerConfig, 'utf8');
     await writeFile(world.site.signerConfig, config.replace('trust:\n', 'trust:\n  nonsense: 1\n'));
-    signer.signal('SIGHUP');
     await signer.logged(/the new configuration cannot be used; the signer continues with the old one/);
+    const { code } = await signer.logged(/signer\.yaml:\d+:\d+: unknown key "trust\.nonsense"/);
+    assert.equal(code, 'config-invalid');
     const before = await world.submit([world.at('product.zip')], '--revision', 'old configuration');
     await signer.logged(new RegExp(`answered ${before.slice(0, 12)}: signed`));
     await writeFile(
       world.site.signerConfig,
       config.replace('trust:\n', 'trust:\n  names: ["other-*.zip"]\n'),
     );
-    const from = signer.records.length;
-    signer.signal('SIGHUP');
-    await signer.logged(/^watching$/, { from });
+    await signer.logged(
+      /^the configuration was read again; changed: trust\.names, channels\.default\.trust\.names$/,
+    );
     const after = await world.submit([world.at('product.zip')], '--revision', 'new configuration');
     await signer.logged(new RegExp(`answered ${after.slice(0, 12)}: rejected`));
+    const said = signer.records.filter(({ msg }) => /cannot be used/.test(msg));
+    assert.equal(said.length, 1, 'logged once');
     await writeFile(world.site.signerConfig, config);
     assert.equal(await signer.stop(), 0);
+  });
+
+  it('ends at an error that no part expected, so that it is started again: internal-error', async () => {
+    const later = 'setTimeout(() => void Promise.reject(new Error("planted")), 700)';
+    watching = new Watching(world.site.signerConfig, {
+      NODE_OPTIONS: `--import "data:text/javascript,${encodeURIComponent(later)}"`,
+    });
+    const { code, level } = await watching.logged(/^unexpected error: planted$/);
+    assert.deepEqual({ code, level }, { code: 'internal-error', level: 60 });
+    assert.equal(await watching.ended(), 1);
   });
 
   it('logs once that the host is away, and says when it is back', async () => {

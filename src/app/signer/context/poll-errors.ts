@@ -1,5 +1,5 @@
-import { messageOf, SignpipeError } from '../../lib/errors.ts';
-import type { SignerContext } from './context/signer-context.ts';
+import { messageOf, SignpipeError } from '../../../lib/errors.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** How often an error that repeats at each poll is logged, in ms. */
 const AGAIN_AFTER = 60_000;

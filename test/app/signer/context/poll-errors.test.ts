@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { pino } from 'pino';
-import { PollErrors } from '../../../src/app/signer/poll-errors.ts';
-import { unavailable } from '../../../src/lib/errors.ts';
+import { PollErrors } from '../../../../src/app/signer/context/poll-errors.ts';
+import { unavailable } from '../../../../src/lib/errors.ts';
 
 describe('the log of errors of polls', () => {
   const logged: string[] = [];
