@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, readFile, rename } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -216,6 +216,51 @@ describe('timestamps by courier', () => {
     ])
       await refused('signer', `${small}:refs/signpipe/timestamps/queries/${name}`, /not the name of a batch/);
     await refused('signer', `${small}:refs/signpipe/other`, /no place for refs\/signpipe\/other/);
+  });
+});
+
+describe('heartbeats', () => {
+  const ref = `refs/signpipe/health/${'0a'.repeat(8)}`;
+
+  /** A commit without parents and files; its id. */
+  async function beat(message: string): Promise<string> {
+    const tree = (await git(work, ['hash-object', '-t', 'tree', '-w', '/dev/null'])).stdout.trim();
+    await writeFile(join(work, '.git/message'), message);
+    return out(work, 'commit-tree', tree, '-F', '.git/message');
+  }
+
+  it('the signer writes its heartbeat, replaces it by force, and removes it', async () => {
+    await allowed('signer', `${await beat('signpipe health 1')}:${ref}`);
+    const second = await beat('signpipe health 2');
+    await allowed('signer', `+${second}:${ref}`);
+    assert.equal(await out(site.repository, 'rev-parse', ref), second);
+    await allowed('signer', `:${ref}`);
+  });
+
+  it('no other role may write or remove them', async () => {
+    const id = await beat('signpipe health');
+    await allowed('signer', `${id}:${ref}`);
+    for (const user of ['alice', 'bob', 'carol', 'courier', 'auditor'] as const)
+      for (const refspec of [`+${await beat(user)}:${ref}`, `:${ref}`])
+        await refused(user, refspec, /is written by the signer, and \w+ is|this key has no role here/);
+    await allowed('signer', `:${ref}`);
+  });
+
+  it('has no history and no files, is small, and has the name of a signer', async () => {
+    await commit(work, 'zipname', 'heartbeat.zip\n');
+    await refused('signer', `HEAD:${ref}`, /the commit has parents/);
+    const tree = await out(work, 'rev-parse', 'HEAD^{tree}');
+    const full = await out(work, 'commit-tree', tree, '-m', 'with files');
+    await refused('signer', `${full}:${ref}`, /the commit has files/);
+    await refused('signer', `${tree}:${ref}`, /a tree was pushed/);
+    await refused('signer', `${await beat('x'.repeat(98_304))}:${ref}`, /larger than any heartbeat/);
+    const id = await beat('signpipe health');
+    for (const name of ['x', '0A'.repeat(8), `${'0'.repeat(16)}/x`, '0'.repeat(17)])
+      await refused('signer', `${id}:refs/signpipe/health/${name}`, /not the name of a signer's heartbeat/);
+  });
+
+  it('no branch becomes forceable by that', async () => {
+    await refused('signer', `+${await beat('signpipe health')}:signed`, /cannot be rewritten|lacks commits/);
   });
 });
 

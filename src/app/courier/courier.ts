@@ -6,7 +6,8 @@ import { verifyCommitSignature } from '../../lib/git/commit-signature.ts';
 import { plural } from '../../lib/plural.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { parseQueries, serializeAnswers, type CourierQuery } from '../../protocol/courier/batch-content.ts';
-import { batchId, batchPath, signerName } from '../../protocol/courier/batch-name.ts';
+import { batchId, batchPath } from '../../protocol/courier/batch-name.ts';
+import { signerName } from '../../protocol/control/signer-name.ts';
 import type { ListedBatch, Listing, Mailbox } from '../../protocol/courier/mailbox.ts';
 import type { Authorities } from './authorities.ts';
 

@@ -11,7 +11,8 @@ import {
   type CourierAnswer,
   type CourierFailure,
 } from '../../protocol/courier/batch-content.ts';
-import { batchId, batchPath, signerName, type BatchName } from '../../protocol/courier/batch-name.ts';
+import { batchId, batchPath, type BatchName } from '../../protocol/courier/batch-name.ts';
+import { signerName } from '../../protocol/control/signer-name.ts';
 import type { ListedBatch, Listing, Mailbox } from '../../protocol/courier/mailbox.ts';
 import { PendingQuery } from './pending-query.ts';
 

@@ -298,6 +298,30 @@ export class ControlRepository extends CommitGraph {
     return new Map(lines.map((line) => [line.slice(41 + this.refs.length), line.slice(0, 40)]));
   }
 
+  /** Refs below a prefix (`refs/…/`), without it, and their commits, in the order of their names; at most `most`. */
+  async refsBelow(prefix: string, most: number): Promise<Map<string, string>> {
+    const format = '--format=%(objectname) %(refname)';
+    const output = await this.git.run(['for-each-ref', format, `--count=${most}`, prefix]);
+    const lines = output.split('\n').filter((line) => line !== '');
+    return new Map(lines.map((line) => [line.slice(41 + prefix.length), line.slice(0, 40)]));
+  }
+
+  /** Fetches the remote's refs below a prefix, as far as `choose` wants them, into the same refs here, also backwards. */
+  async fetchRefs(
+    prefix: string,
+    { choose, limit }: { choose: (names: readonly string[]) => readonly string[]; limit: number },
+  ): Promise<void> {
+    this.requireWritable();
+    const output = await this.remote(['ls-remote', '--quiet', this.url, `${prefix}*`]);
+    const listed = parseLsRemote(output, prefix, this.url);
+    const wanted = choose([...listed.keys()]).map((name) => `+${prefix}${name}:${prefix}${name}`);
+    if (wanted.length === 0) return;
+    const flags = ['--no-tags', '--no-auto-gc', '--no-write-fetch-head'];
+    await limitFetch(this.path, { limit, what: printable(this.url) }, (stop) =>
+      this.remote(['fetch', ...flags, this.url, ...wanted], { signal: stop }),
+    );
+  }
+
   private async dropRef(branch: string): Promise<void> {
     await this.git.run(['update-ref', '-d', `${OWN_REFS}${branch}`]);
   }

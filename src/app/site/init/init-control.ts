@@ -13,7 +13,9 @@ import type { SiteIdentity } from './site-identity.ts';
 
 /**
  * Git's settings for the repository. A push has at most 256 MB: a receipt for thousands of programs has a few
- * megabytes, and the hook limits single objects.
+ * megabytes, and the hook limits single objects. Each heartbeat replaces one commit: what nothing points to is deleted after
+ * three days, so that a signer that writes one a minute keeps the repository below the 6,700 loose objects from which Git
+ * tidies up.
  */
 const SETTINGS: Readonly<Record<string, string>> = {
   'receive.fsckObjects': 'true',
@@ -21,6 +23,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   'receive.denyDeletes': 'true',
   'receive.maxInputSize': '256m',
   'core.logAllRefUpdates': 'true',
+  'gc.pruneExpire': '3.days.ago',
 };
 
 const TEMPLATE = ['README.md', 'zipname.example'];

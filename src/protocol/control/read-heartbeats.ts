@@ -1,0 +1,57 @@
+import { isRefused } from '../../lib/errors.ts';
+import type { CommitSigners } from '../../lib/git/commit-signature.ts';
+import { HEALTH_REFS, isHealthName, parseHeartbeat, type SignerHeartbeat } from './heartbeat.ts';
+import type { ControlRepository } from './repository.ts';
+
+/** The most heartbeats that are fetched and read: no control repository has as many signers. */
+export const MOST_HEARTBEATS = 64;
+/** The most bytes that one fetch of heartbeats may receive. */
+const FETCH_LIMIT = 16 * 1024 * 1024;
+
+/** A ref that is no heartbeat, with the code and the message of its error. */
+export interface HeartbeatProblem {
+  /** The ref's name below `HEALTH_REFS`. */
+  readonly name: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface Heartbeats {
+  /** By name of the ref. */
+  readonly signers: readonly SignerHeartbeat[];
+  readonly problems: readonly HeartbeatProblem[];
+}
+
+/**
+ * Fetches the heartbeats on the host into the same refs of the clone. Nothing is pruned: a heartbeat that the host
+ * withholds is seen to be old. Throws `git-…`.
+ */
+export async function fetchHeartbeats(repository: ControlRepository): Promise<void> {
+  await repository.fetchRefs(HEALTH_REFS, {
+    choose: (names) => names.filter(isHealthName).toSorted().slice(0, MOST_HEARTBEATS),
+    limit: FETCH_LIMIT,
+  });
+}
+
+/**
+ * The heartbeats in a repository on this machine, at most 64, each signed by a key that is trusted for receipts. Refs that
+ * are no heartbeats are listed as problems. `fetchHeartbeats` gets the newest ones before.
+ */
+export async function readHeartbeats(
+  repository: ControlRepository,
+  allowed: CommitSigners,
+  now: Date,
+): Promise<Heartbeats> {
+  const signers: SignerHeartbeat[] = [];
+  const problems: HeartbeatProblem[] = [];
+  const refs = await repository.refsBelow(HEALTH_REFS, MOST_HEARTBEATS);
+  for (const [name, id] of refs)
+    try {
+      const { raw } = await repository.readCommit(id);
+      signers.push(parseHeartbeat(raw, { name, allowed, now }));
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      problems.push({ name, code: error.code, message: error.message });
+    }
+  return { signers, problems };
+}
