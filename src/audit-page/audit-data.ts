@@ -1,5 +1,5 @@
 /** The data of the page: the JSON that `auditDocument` wrote into it. */
-import type { Audit, AuditedIdentity, AuditRow, Revocation } from '../app/auditor/model.ts';
+import type { Audit, AuditRow, AuditedIdentity, PageState, Revocation } from '../app/auditor/model.ts';
 import { byId } from './dom.ts';
 import { searchText } from './row-text.ts';
 import { timeOf } from './times.ts';
@@ -20,6 +20,7 @@ interface AuditDocument {
   readonly total: number;
   readonly rows: readonly AuditRow[];
   readonly revocation?: Revocation;
+  readonly page: PageState;
 }
 
 export interface HoldNote {
@@ -30,7 +31,7 @@ export interface HoldNote {
 
 export const data = JSON.parse(byId('data').textContent ?? '') as AuditDocument;
 
-/** The time of the audit, which is the present time for the page. */
+/** The time of the audit, which is the present time for the table; what changes while the page is open uses the clock. */
 export const NOW = timeOf(data.auditedAt);
 
 /** The time of the request; of the answer if the request cannot be read. */

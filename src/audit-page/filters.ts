@@ -5,7 +5,7 @@ import { byId, el, inputById } from './dom.ts';
 import { MEANING, OUTCOMES } from './outcomes.ts';
 import { outcomeIcon } from './outcome-icons.ts';
 import { state } from './state.ts';
-import { DAY, timeOf } from './times.ts';
+import { DAY, dayOf } from './times.ts';
 import { decimal } from './format.ts';
 
 /** Milliseconds between the last key and the search. */
@@ -15,8 +15,11 @@ const PAUSE = 80;
 export function drawFilters(changed: () => void): void {
   byId('outcomes').append(...OUTCOMES.map((outcome) => outcomeChip(outcome, changed)));
   listenSearch(changed);
-  listenDay('from', (time) => (state.from = time ?? -Infinity), changed);
-  listenDay('to', (time) => (state.to = time === null ? Infinity : time + DAY - 1), changed);
+  for (const id of ['from', 'to'])
+    inputById(id).addEventListener('change', () => {
+      takeFilters();
+      changed();
+    });
   byId('filters').addEventListener('submit', (event) => event.preventDefault());
 }
 
@@ -44,17 +47,16 @@ function listenSearch(changed: () => void): void {
   search.addEventListener('input', () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      state.words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      takeFilters();
       changed();
     }, PAUSE);
   });
 }
 
-/** Calls `set` with the beginning of the chosen day in UTC; with null if there is none. */
-function listenDay(id: string, set: (time: number | null) => void, changed: () => void): void {
-  const input = inputById(id);
-  input.addEventListener('change', () => {
-    set(input.value === '' ? null : timeOf(`${input.value}T00:00:00Z`));
-    changed();
-  });
+/** Takes over what the fields of search and dates contain. */
+export function takeFilters(): void {
+  const to = dayOf(inputById('to').value);
+  state.words = inputById('search').value.toLowerCase().split(/\s+/).filter(Boolean);
+  state.from = dayOf(inputById('from').value) ?? -Infinity;
+  state.to = to === null ? Infinity : to + DAY - 1;
 }

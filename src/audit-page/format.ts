@@ -29,6 +29,10 @@ export function duration(milliseconds: number): string {
   return `${seconds}\u00a0s`;
 }
 
+/** How long ago something was, in words. */
+export const ago = (milliseconds: number): string =>
+  milliseconds < 5000 ? 'just now' : `${duration(milliseconds)} ago`;
+
 const SIZES = ['bytes', 'KiB', 'MiB', 'GiB'];
 
 export function size(bytes: number): string {

@@ -1,6 +1,6 @@
-/** The head of the page: the verdict, facts about the audit, and whether signing is on hold. */
+/** The head of the page: the verdict, and facts about the audit. */
 import type { AuditedIdentity, Problem } from '../app/auditor/model.ts';
-import { data, type HoldNote } from './audit-data.ts';
+import { data } from './audit-data.ts';
 import { byId, el, type Child } from './dom.ts';
 import { code, fingerprint, hash, warning } from './components.ts';
 import { checkMark, outcomeIcon } from './outcome-icons.ts';
@@ -40,14 +40,13 @@ const fact = (name: string, ...content: readonly Child[]): void =>
 const branchTip = (commit: string | null): Child => (commit ? hash(commit, true) : 'none');
 
 export function drawFacts(): void {
-  const { repository, receiptsBy, heads, auditedAt, hold, identities, rows, total } = data;
+  const { repository, receiptsBy, heads, auditedAt, identities, rows, total } = data;
   byId('repository').textContent = repository;
   fact('Audited', second(auditedAt));
   if (receiptsBy) fact('Receipts by', receiptsBy.principal, ' ', fingerprint(receiptsBy.key));
   fact('Branches', 'requests ', branchTip(heads.requests), ', receipts ', branchTip(heads.receipts));
   for (const each of identities) fact('Signed by', ...identityContent(each));
   if (rows.length < total) fact('Shown', `${decimal(rows.length)} of ${plural(total, 'row')}, as filtered`);
-  if (hold) byId('facts').after(holdNote(hold));
 }
 
 /** An identity as it is named in reports, and below it its newest certificates. */
@@ -74,14 +73,4 @@ function identityContent({ identity, programs, certificates }: AuditedIdentity):
       more > 0 && el('li', {}, `and ${plural(more, 'earlier certificate')}`),
     ),
   ];
-}
-
-function holdNote({ by, since, reason }: HoldNote): HTMLElement {
-  const when = since ? ` since ${second(since)}` : '';
-  return el(
-    'p',
-    { class: 'hold', role: 'note' },
-    el('strong', {}, 'On hold'),
-    `${when}, by ${by ?? 'an unknown author'}${reason === '' ? '' : `: ${reason}`}`,
-  );
 }

@@ -20,4 +20,5 @@ function showCount(): void {
   const all = plural(items.length, 'row');
   byId('status').textContent = matches.length === items.length ? all : `${decimal(matches.length)} of ${all}`;
   byId('empty').hidden = matches.length > 0;
+  byId('empty').textContent = items.length === 0 ? 'There are no requests yet.' : 'Nothing matches.';
 }

@@ -91,8 +91,9 @@ export const drawMore = (): void => drawRows(state.drawn + PORTION);
 /** Draws all rows. */
 export const drawAll = (): void => drawRows(state.matches.length);
 
-function drawRows(until: number): void {
-  const rows = state.matches.slice(state.drawn, until);
+/** Draws the rows before an index that are not drawn yet. */
+export function drawRows(until: number): void {
+  const rows = state.matches.slice(state.drawn, Math.max(state.drawn, until));
   byId('rows').append(...rows.flatMap(linesOf));
   state.drawn += rows.length;
   const more = byId('more');

@@ -4,7 +4,9 @@ import {
   addCommand,
   allowTest,
   config,
+  endWhenStopped,
   force,
+  interval,
   json,
   outputFile,
   receiptsBranch,
@@ -374,6 +376,11 @@ addCommand(
   .addOption(receiptsBranch)
   .option('--after <commit>', 'expect no answers to requests up to this commit (control.since)')
   .option('--html <out>', 'write one self-contained HTML page')
+  .addOption(
+    new Option('--every <time>', 'with --html: go on, and write the page again after each change').argParser(
+      interval,
+    ),
+  )
   .option('--since <date>', 'show only requests answered since: 2026-01-31, "2026-01-31 09:30" (UTC), or 30d')
   .option('--name <glob>', 'show only requests that name such a file')
   .addOption(
@@ -391,7 +398,13 @@ addCommand(
   )
   .option('--certificate <sha256>', 'with --revoked-at: SHA-256 of the certificate, or its first digits')
   .addOption(json)
-  .action(run(async () => (await import('./commands/audit.ts')).auditCommand));
+  .action(
+    run(
+      async () => (await import('./commands/audit.ts')).auditCommand,
+      // A page that is written regularly is finished first.
+      (options) => ('every' in options ? undefined : endWhenStopped()),
+    ),
+  );
 
 addCommand(program, 'vouch <files...>', 'state in a signed commit that this builder got the same bytes')
   ?.addOption(config('voucher.yaml'))

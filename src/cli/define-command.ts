@@ -16,14 +16,22 @@ export const upTo =
     throw new InvalidArgumentError(`write a number from 1 to ${most}.`);
   };
 
+/** Parses a duration. */
 function milliseconds(text: string): number {
   const duration = parseDuration(text);
   if (duration === undefined) throw new InvalidArgumentError('write 30s, 10m or 2h.');
   return duration;
 }
 
+/** How often something is done: 10 seconds to a day. */
+export function interval(text: string): number {
+  const duration = milliseconds(text);
+  if (duration < 10_000 || duration > 86_400_000) throw new InvalidArgumentError('write 10s to 1d.');
+  return duration;
+}
+
 /** Ctrl-C, or the end of a cancelled job, ends a command at once and leaves nothing half-written behind. */
-function endWhenStopped(): void {
+export function endWhenStopped(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => {
       runStopTasks();
@@ -35,12 +43,12 @@ function endWhenStopped(): void {
 /** Runs a command's module, which is loaded only now, and turns what it throws into an exit status. */
 export function run(
   load: () => Promise<(...args: never[]) => Promise<number>>,
-  prepare: () => void | Promise<void> = endWhenStopped,
+  prepare: (options: object) => void | Promise<void> = endWhenStopped,
 ) {
   return async (...args: unknown[]): Promise<void> => {
-    await prepare();
     // commander passes the arguments, the options, and the command itself.
     const withoutCommand = args.slice(0, -1) as never[];
+    await prepare(withoutCommand.at(-1) ?? {});
     try {
       process.exitCode = await (await load())(...withoutCommand);
     } catch (error) {

@@ -8,13 +8,13 @@ import { printable } from '../../lib/printable.ts';
 import { channelIn, readPolicy, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import { OWNER, readReceiptsOwner } from '../../protocol/control/receipts-owner.ts';
 import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
-import { requestsAmong } from '../../protocol/control/request.ts';
 import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { invalid, notAllowed, usage } from '../../lib/errors.ts';
 import type { ProgressBar } from '../../lib/progress.ts';
 import type { Notice } from '../overview/model.ts';
 import { holdReason, waitingReason } from '../overview/waiting-reason.ts';
-import { type AuditedAnswer, type JudgedReceipt, auditReceipts } from './workers.ts';
+import type { AuditedAnswer, JudgedReceipt } from './workers.ts';
+import { AuditMemory } from './audit-memory.ts';
 import { Findings } from './findings.ts';
 import type { Audit, AuditRow, Problem } from './model.ts';
 import { CompressedRows, RowCompressor } from './compressed-rows.ts';
@@ -22,7 +22,7 @@ import type { ReceiptContext } from './receipt-audit.ts';
 import { auditRequest, reportDamage, type AuditedRequest } from './request-audit.ts';
 import { waitingRow } from './build-rows.ts';
 import { CrossChecks } from './cross-checks.ts';
-import { Vouches } from './vouches.ts';
+import type { Vouches } from './vouches.ts';
 
 /** Requests that are read at the same time. */
 const WIDTH = 64;
@@ -37,6 +37,8 @@ export interface AuditOptions {
   readonly now?: Date;
   /** Shows how many receipts have been checked. */
   readonly bar?: ProgressBar;
+  /** What earlier audits of this repository verified; without it, everything is read. */
+  readonly memory?: AuditMemory;
 }
 
 /**
@@ -89,6 +91,7 @@ class Auditor {
   private ownRequest: string | null = null;
   private readonly now: Date;
   private verified = 0;
+  private readonly memory: AuditMemory;
 
   constructor(
     private readonly repository: ControlRepository,
@@ -96,18 +99,22 @@ class Auditor {
     private readonly heads: Heads,
   ) {
     this.now = options.now ?? new Date();
+    this.memory = options.memory ?? new AuditMemory(false);
   }
 
   async run(): Promise<Audit> {
     const { requests, receipts } = this.heads;
-    const commits = await this.readRequests();
-    const receiptIds = receipts === null ? [] : await this.repository.firstParentIds(receipts);
+    const { memory, repository } = this;
+    const { allowed, receiptSigners } = this.options;
+    memory.begin([allowed, receiptSigners ?? allowed], this.now);
+    const commits = await memory.readRequests(repository, requests);
+    const receiptIds = await memory.readReceiptIds(repository, receipts);
     if (![...commits.values()].includes(true)) await this.requireControl(receiptIds[0]);
-    const vouches = await Vouches.read(this.repository, this.heads, this.options.allowed);
+    const vouches = await memory.readVouches(repository, this.heads, allowed);
     this.verified += vouches.size;
     this.receiptsBy = receiptIds[0] === undefined ? null : await this.readOwner(receiptIds[0]);
     const crossChecks = new CrossChecks(commits, vouches);
-    await this.readAnswers(receiptIds, crossChecks);
+    await this.readAnswers(receiptIds.length - 1, crossChecks);
     if (receipts !== null) await this.findUnexpected(receipts, new Set(receiptIds), crossChecks);
     const policy = await this.readPolicy();
     const hold = await this.readHold(policy);
@@ -119,7 +126,7 @@ class Auditor {
       receiptsBy: this.receiptsBy,
       hold,
       rows: this.rows,
-      problems: [...this.problems, ...this.rowProblems],
+      problems: [...memory.lost, ...this.problems, ...this.rowProblems],
       verified: this.verified,
     };
   }
@@ -139,16 +146,6 @@ class Auditor {
       `${printable(repository.path)}: is not a control repository, or not used yet: no commit on ${asked} has a zipname, and no branch ${receipts} begins with ${OWNER}`,
       { hint: 'give the control repository; --requests and --receipts name branches of other names' },
     );
-  }
-
-  /** The commits of the request branch, oldest first, each with whether it is a request. */
-  private async readRequests(): Promise<Map<string, boolean>> {
-    const { requests } = this.heads;
-    if (requests === null) return new Map();
-    const refs = await this.repository.commitRefsBetween(requests);
-    const commits = new Map(refs.map(({ id }) => [id, false]));
-    for (const id of await requestsAmong(this.repository, refs)) commits.set(id, true);
-    return commits;
   }
 
   /** If the owner of the branch is not known, no key may sign on it. */
@@ -185,16 +182,16 @@ class Auditor {
     return owner ?? null;
   }
 
-  private async readAnswers(receiptIds: readonly string[], crossChecks: CrossChecks): Promise<void> {
+  private async readAnswers(total: number, crossChecks: CrossChecks): Promise<void> {
     let done = 0;
-    for await (const { receipts, chunks } of auditReceipts(this.context(), receiptIds)) {
+    for await (const { receipts, chunks } of this.memory.judge(this.context())) {
       let at = this.rows.length;
       this.rows.add(chunks);
       for (const receipt of receipts) {
         this.verified += 2;
         if (receipt.answer) this.crossCheck(receipt, receipt.answer, crossChecks, at++);
         else this.problems.push(...receipt.problems);
-        this.options.bar?.update(++done, receiptIds.length - 1);
+        this.options.bar?.update(++done, total);
       }
     }
   }
@@ -219,11 +216,15 @@ class Auditor {
     receiptIds: ReadonlySet<string>,
     crossChecks: CrossChecks,
   ): Promise<void> {
-    const { requests } = this.heads;
-    const reachable = await this.repository.commitsBetween(receipts, requests === null ? [] : [requests]);
+    const { clean } = this.memory;
+    const known = [this.heads.requests, clean].filter((id) => id !== null);
+    const reachable = await this.repository.commitsBetween(receipts, known);
     const unexpected = reachable.filter((id) => !receiptIds.has(id) && !crossChecks.isAnswered(id));
     const last = unexpected.at(-1);
-    if (last === undefined) return;
+    if (last === undefined) {
+      this.memory.clean = receipts;
+      return;
+    }
     const findings = new Findings(last);
     findings.add(
       'receipts-strange-history',

@@ -1,6 +1,6 @@
 import { VERSION } from '../../lib/version.ts';
 import { identitiesOf } from './identities.ts';
-import type { Audit, AuditRow, Revocation } from './model.ts';
+import type { Audit, AuditRow, PageState, Revocation } from './model.ts';
 
 /** What a report says besides the audit itself. */
 export interface DocumentOptions {
@@ -8,6 +8,8 @@ export interface DocumentOptions {
   readonly at: Date;
   readonly rows: Iterable<AuditRow>;
   readonly revocation: Revocation | null;
+  /** What only a page shows. */
+  readonly page?: PageState;
 }
 
 /**
@@ -20,7 +22,7 @@ export function auditDocument(
   identities = identitiesOf(options.rows),
 ): object {
   const { problems, heads, receiptsBy, hold, verified } = audit;
-  const { repository, at, rows, revocation } = options;
+  const { repository, at, rows, revocation, page } = options;
   return {
     version: 1,
     signpipe: VERSION,
@@ -36,6 +38,7 @@ export function auditDocument(
     total: audit.rows.length,
     rows: [...rows],
     ...(revocation ? { revocation } : {}),
+    ...(page ? { page } : {}),
   };
 }
 

@@ -5,6 +5,7 @@ import type {
   ReceiptFile,
 } from '../../protocol/control/receipt-schema.ts';
 import type { Hold } from '../../protocol/control/hold.ts';
+import type { Heartbeat } from '../../protocol/control/signer-health.ts';
 
 /** A problem of the history, and the commit that has it. */
 export interface Problem {
@@ -144,4 +145,25 @@ export interface Revocation {
   readonly killed: readonly RevokedProgram[];
   /** Signatures that stay valid thanks to their timestamp. */
   readonly surviving: readonly RevokedProgram[];
+}
+
+/** Why the newest state cannot be shown. */
+export interface PageTrouble {
+  /** ISO 8601. */
+  readonly since: string;
+  /** The code of an error. */
+  readonly code: string;
+  readonly message: string;
+}
+
+/** What a page shows beside the audit. Texts may be hostile, until the page makes them printable. */
+export interface PageState {
+  /** When the page will be written again at the latest, ISO 8601; null if it is written only once. */
+  readonly next: string | null;
+  /** After how many seconds the repository is read again; null if the page is written only once. */
+  readonly every: number | null;
+  /** What keeps the repository from being read now. */
+  readonly trouble: PageTrouble | null;
+  /** The last heartbeat of each signer, proved by a key that may sign receipts. */
+  readonly signers: readonly Heartbeat[];
 }

@@ -1,19 +1,19 @@
 import { join } from 'node:path';
-import type { ControlRepository } from '../../protocol/control/repository.ts';
+import type { OpenRepository } from '../../protocol/control/with-repository.ts';
 import type { AuditorConfig } from '../config/auditor.ts';
 import { openControl, sshOptionsOf } from '../config/open.ts';
 
-/** Fetches into an auditor's clone, and opens it for some work. */
+/** Opens an auditor's clone for some work. Nothing is fetched before `refresh`. */
 export async function withAuditedRepository<T>(
   config: AuditorConfig,
   warn: (message: string) => void,
-  use: (repository: ControlRepository) => Promise<T>,
+  use: (open: OpenRepository) => Promise<T>,
 ): Promise<T> {
   const ssh = await sshOptionsOf(config, warn);
   const repository = await openControl(config, ssh, join(config.state, 'control.git'));
+  const refresh = async (signal?: AbortSignal): Promise<void> => void (await repository.fetch(signal));
   try {
-    await repository.fetch();
-    return await use(repository);
+    return await use({ repository, refresh });
   } finally {
     repository.close();
   }

@@ -34,7 +34,7 @@ export interface JudgedReceipt extends Omit<AuditedReceipt, 'row'> {
 }
 
 /** Receipts in order, and the rows of those that have one; plain data, for other threads. */
-interface Batch {
+export interface ReceiptBatch {
   readonly receipts: readonly JudgedReceipt[];
   readonly chunks: readonly RowChunk[];
 }
@@ -59,7 +59,7 @@ class BatchBuilder {
   }
 
   /** Everything that was added. */
-  batch(): Batch {
+  batch(): ReceiptBatch {
     return { receipts: this.receipts, chunks: this.rows.flush() };
   }
 }
@@ -81,16 +81,16 @@ interface SignerList {
 }
 
 /** The jobs of the worker script. */
-export type AuditJobs = { readonly audit: (commits: readonly ReceiptCommit[]) => Promise<Batch> };
+export type AuditJobs = { readonly audit: (commits: readonly ReceiptCommit[]) => Promise<ReceiptBatch> };
 
 /**
- * Judges the receipts of a branch, given its commits from the first one on, oldest first. Only for speed, many receipts
+ * Judges receipts, given commits of the branch in order, oldest first; the first is the one before them. Only for speed, many receipts
  * are judged on several threads, each with a git process of its own.
  */
 export async function* auditReceipts(
   context: ReceiptContext,
   commits: readonly string[],
-): AsyncGenerator<Batch> {
+): AsyncGenerator<ReceiptBatch> {
   const threads = Math.min(MOST_THREADS, availableParallelism());
   if (threads === 1 || commits.length <= WORTH_A_THREAD || !HAS_WORKERS) {
     for (const batch of batchesOf(commits)) yield auditBatch(context, batch);
@@ -101,7 +101,7 @@ export async function* auditReceipts(
     jobsPerThread: BATCHES_PER_THREAD,
     data: setupOf(context),
   });
-  const tasks = function* (): Generator<() => Promise<Batch>> {
+  const tasks = function* (): Generator<() => Promise<ReceiptBatch>> {
     for (const batch of batchesOf(commits)) yield () => pool.run('audit', batch);
   };
   try {
@@ -112,7 +112,10 @@ export async function* auditReceipts(
 }
 
 /** Judges a batch of receipts on this thread. */
-export async function auditBatch(context: ReceiptContext, batch: readonly ReceiptCommit[]): Promise<Batch> {
+export async function auditBatch(
+  context: ReceiptContext,
+  batch: readonly ReceiptCommit[],
+): Promise<ReceiptBatch> {
   const builder = new BatchBuilder();
   const tasks = batch.map((commit) => () => auditReceipt(context, commit));
   for await (const audited of inOrder(tasks, WIDTH)) builder.add(audited);

@@ -1,9 +1,7 @@
-import { loadAuditorConfig } from '../../app/config/auditor.ts';
-import { withAuditedRepository } from '../../app/auditor/open-repository.ts';
 import { documentText } from '../../app/auditor/json-report.ts';
 import { filterRows, rowFilter } from '../../app/auditor/filter.ts';
 import type { TableOptions } from '../../app/auditor/text-table.ts';
-import type { Audit, AuditRow, RowOutcome, Revocation } from '../../app/auditor/model.ts';
+import type { Audit, AuditRow, PageState, Revocation, RowOutcome } from '../../app/auditor/model.ts';
 import { auditPage } from '../../app/auditor/page.ts';
 import { readAudit } from '../../app/auditor/audit-repository.ts';
 import { judgeRevocation } from '../../app/auditor/revocation.ts';
@@ -12,25 +10,19 @@ import { Summary } from '../../app/auditor/summary.ts';
 import { AuditTable } from '../../app/auditor/table.ts';
 import { parseMoment } from '../parse-moment.ts';
 import { wantsColour } from '../../lib/terminal-colors.ts';
-import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { usage } from '../../lib/errors.ts';
-import type { ControlRepository } from '../../protocol/control/repository.ts';
-import { withRepository } from '../../protocol/control/with-repository.ts';
+import { loggerFor } from '../output/logger.ts';
+import { auditedBy, type Audited, type AuditedOptions } from './audited.ts';
 import { writeTextAtomically } from '../../lib/bytes/atomic-file.ts';
 import { progressFor } from '../output/progress-bars.ts';
-import { outputTo, writeOutputFile } from '../output/output-file.ts';
+import { outputTo, writeOutputFile, type OutputFile } from '../output/output-file.ts';
 import { writeToStandardOutput } from '../output/write-output.ts';
-import { sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
+import { sayUnlessQuiet } from '../output/terminal.ts';
 
-interface AuditCommandOptions extends CommonOptions {
-  readonly config?: string;
-  readonly repo?: string;
-  readonly allowedSigners?: string;
-  readonly receiptSigners?: string;
-  readonly requests: string;
-  readonly receipts: string;
+interface AuditCommandOptions extends AuditedOptions {
   readonly after?: string;
   readonly html?: string;
+  readonly every?: number;
   readonly since?: string;
   readonly name?: string;
   readonly outcome?: RowOutcome;
@@ -70,60 +62,10 @@ function parseQuestion(
   return { certificate: digest, at: parseMoment(revokedAt, '--revoked-at', now) };
 }
 
-interface Signers {
-  readonly allowed: AllowedSigners;
-  readonly receiptSigners?: AllowedSigners;
-}
-
-/** What is audited: how to open it, and the files that list whose signatures count. */
-interface Audited {
-  /** The folder or URL, for the report. */
-  readonly name: string;
-  readonly allowedSigners: string;
-  readonly receiptSigners?: string | undefined;
-  readonly open: <T>(use: (repository: ControlRepository) => Promise<T>) => Promise<T>;
-}
-
-/** The control repository of a configuration, or that of the command line. */
-async function auditedBy(options: AuditCommandOptions): Promise<Audited> {
-  const { repo, allowedSigners, receiptSigners } = options;
-  if (options.config === undefined) {
-    const name = repo ?? '.';
-    if (allowedSigners === undefined) throw signersMissing();
-    return { name, allowedSigners, receiptSigners, open: (use) => withRepository(name, options, use) };
-  }
-  if (repo !== undefined || allowedSigners !== undefined || receiptSigners !== undefined)
-    throw usage('audit-twice', '--config names the repository and the lists of keys already', {
-      hint: 'give either --config, or --repo with --allowed-signers',
-    });
-  const config = await loadAuditorConfig(options.config);
-  const say = sayUnlessQuiet(options);
-  return {
-    name: config.control.url,
-    ...config.trust,
-    open: (use) => withAuditedRepository(config, say, use),
-  };
-}
-
-/**
- * Without a list the audit is refused: only the repository itself could then say whom to trust, and the table would look
- * like a proof.
- */
-const signersMissing = () =>
-  usage('audit-signers-missing', 'whose signatures count? The repository itself cannot decide that', {
-    hint: 'give --allowed-signers FILE, OpenSSH’s format: builders, vouchers and the signer’s receipt key, past ones with valid-before; or --config, with the auditor.yaml that "signpipe init auditor" makes',
-  });
-
-/** Loads the lists of keys whose signatures count. */
-async function loadSigners({ allowedSigners, receiptSigners }: Audited): Promise<Signers> {
-  const allowed = await AllowedSigners.load(allowedSigners);
-  if (receiptSigners === undefined) return { allowed };
-  return { allowed, receiptSigners: await AllowedSigners.load(receiptSigners) };
-}
-
 async function runAudit(audited: Audited, options: AuditCommandOptions, now: Date): Promise<Audit> {
-  const signers = await loadSigners(audited);
-  return audited.open(async (repository) => {
+  const signers = await audited.loadSigners();
+  return audited.open(async ({ repository, refresh }) => {
+    await refresh();
     const { after } = options;
     const progress = await progressFor(options);
     const bar = progress.start('receipts', 'files');
@@ -174,11 +116,52 @@ function* auditText(
   yield summary.text(audit, how);
 }
 
+/** `signpipe audit --html OUT --every TIME`. The filters are those of the command line, their times counted from each writing. */
+async function keepPageOf(options: AuditCommandOptions, every: number): Promise<number> {
+  const { html, revokedAt, certificate, after } = options;
+  if (html === undefined || revokedAt !== undefined || certificate !== undefined)
+    throw usage('every-needs-page', '--every keeps a page up to date, without the question of a revocation', {
+      hint: 'give --html OUT, and neither --revoked-at nor --certificate',
+    });
+  const output = await outputTo(html, true);
+  const audited = await auditedBy(options);
+  const { keepPage } = await import('./audit-every.ts');
+  return audited.open((open) =>
+    keepPage({
+      open,
+      ...(after === undefined ? {} : { after }),
+      loadSigners: audited.loadSigners,
+      readHeartbeats: () => Promise.resolve([]),
+      write: (audit, at, page) => writePage(output, audit, { options, name: audited.name, at, page }),
+      every,
+      name: output.name,
+      log: loggerFor(options),
+    }),
+  );
+}
+
+interface KeptPage {
+  readonly options: AuditCommandOptions;
+  readonly name: string;
+  readonly at: Date;
+  readonly page: PageState;
+}
+
+async function writePage(output: OutputFile, audit: Audit, kept: KeptPage): Promise<void> {
+  const { at, page } = kept;
+  const { name, outcome } = kept.options;
+  const since = kept.options.since === undefined ? undefined : parseMoment(kept.options.since, '--since', at);
+  const rows = filterRows(audit.rows, rowFilter({ since, name, outcome }));
+  const pieces = await auditPage(audit, { repository: kept.name, at, rows, revocation: null, page });
+  await writeOutputFile(output, (path) => writeTextAtomically(path, pieces));
+}
+
 /**
  * `signpipe audit`: verifies the whole repository; the exit status is 3 if a signature or a link is wrong. Options may
  * filter what is shown, never what is verified.
  */
 export async function auditCommand(options: AuditCommandOptions): Promise<number> {
+  if (options.every !== undefined) return keepPageOf(options, options.every);
   const now = new Date();
   const question = parseQuestion(options, now);
   const since = options.since === undefined ? undefined : parseMoment(options.since, '--since', now);

@@ -7,40 +7,57 @@ import { ControlRepository, type Branches } from './repository.ts';
 const isUrl = (repo: string): boolean =>
   /^[a-z][a-z0-9+.-]*:\/\//.test(repo) || (/^[^/]+:/.test(repo) && !existsSync(repo));
 
+/** A control repository that is kept open. */
+export interface OpenRepository {
+  readonly repository: ControlRepository;
+  /** Brings it up to date: fetches from the URL. A folder is read as it is. */
+  readonly refresh: (signal?: AbortSignal) => Promise<void>;
+}
+
+/** Opens a control repository that a command line names, for `use`; fetches nothing before `refresh`. */
+export async function withOpenRepository<T>(
+  repo: string,
+  { requests, receipts }: Pick<Branches, 'requests' | 'receipts'>,
+  use: (open: OpenRepository) => Promise<T>,
+): Promise<T> {
+  const branches = { requests, receipts };
+  if (!isUrl(repo)) {
+    const repository = await ControlRepository.openExisting(repo, branches);
+    return useAndClose({ repository, refresh: () => Promise.resolve() }, use);
+  }
+  return withTempFolder(async (folder) => {
+    const path = join(folder, 'control.git');
+    const repository = await ControlRepository.open({ url: repo, path, branches });
+    const refresh = (signal?: AbortSignal): Promise<void> => fetchBranches(repository, signal);
+    return useAndClose({ repository, refresh }, use);
+  });
+}
+
 /**
  * Opens a control repository that a command line names, to read it: a folder is read as it is; from a URL everything
  * is fetched into a temporary clone.
  */
-export async function withRepository<T>(
+export function withRepository<T>(
   repo: string,
-  { requests, receipts }: Pick<Branches, 'requests' | 'receipts'>,
+  options: Pick<Branches, 'requests' | 'receipts'>,
   use: (repository: ControlRepository) => Promise<T>,
 ): Promise<T> {
-  const branches = { requests, receipts };
-  if (!isUrl(repo)) return useAndClose(await ControlRepository.openExisting(repo, branches), use);
-  return withTempFolder(async (folder) => {
-    const path = join(folder, 'control.git');
-    const repository = await ControlRepository.open({ url: repo, path, branches });
-    return useAndClose(repository, async () => {
-      await fetchBranches(repository);
-      return use(repository);
-    });
+  return withOpenRepository(repo, options, async ({ repository, refresh }) => {
+    await refresh();
+    return use(repository);
   });
 }
 
-async function useAndClose<T>(
-  repository: ControlRepository,
-  use: (repository: ControlRepository) => Promise<T>,
-): Promise<T> {
+async function useAndClose<T>(open: OpenRepository, use: (open: OpenRepository) => Promise<T>): Promise<T> {
   try {
-    return await use(repository);
+    return await use(open);
   } finally {
-    repository.close();
+    open.repository.close();
   }
 }
 
-async function fetchBranches(repository: ControlRepository): Promise<void> {
-  const { requests, receipts } = await repository.fetch();
+async function fetchBranches(repository: ControlRepository, signal?: AbortSignal): Promise<void> {
+  const { requests, receipts } = await repository.fetch(signal);
   if (requests !== null || receipts !== null) return;
   const { branches } = repository;
   throw usage(

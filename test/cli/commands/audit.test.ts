@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { AuditWorld } from '../../app/auditor/sample-history.ts';
-import { signpipe, type Ended } from './cli.ts';
+import { main, signpipe, type Ended } from './cli.ts';
 
 const audit = (args: readonly string[]): Promise<Ended> => signpipe('audit', ...args);
 
@@ -155,6 +156,27 @@ describe('signpipe audit', () => {
     assert.match(html, /^<!doctype html>/);
     assert(html.includes(receipt));
     assert(!html.includes('\u001b'));
+  });
+
+  it('keeps a page up to date with --every, until SIGTERM', async () => {
+    const page = join(world.folder, 'kept.html');
+    const argv = [main, 'audit', ...common(), '--html', page, '--every', '10s'];
+    const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(child, 'close');
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    assert.match(line.toString(), /kept\.html is written and kept up to date/);
+    assert.match(await readFile(page, 'utf8'), /connect-src 'self'[^]*"every":10,/);
+    child.kill('SIGTERM');
+    assert.deepEqual(await ended, [0, null]);
+    const left = (await readdir(world.folder)).filter((name) => name.endsWith('.part'));
+    assert.deepEqual(left, []);
+  });
+
+  it('every-needs-page: what to keep up to date?', async () => {
+    const { status, stderr } = await audit([...common(), '--every', '1m']);
+    assert.equal(status, 2);
+    assert.match(stderr, /\[every-needs-page\]\n.*--html OUT/);
+    assert.equal((await audit([...common(), '--html', 'x.html', '--every', '1s'])).status, 2);
   });
 
   it('lists the signatures that a revocation would invalidate, and those that stay valid', async () => {

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 
-const main = join(import.meta.dirname, '../../../dist/main.js');
+export const main = join(import.meta.dirname, '../../../dist/main.js');
 
 export interface Ended {
   readonly status: number;

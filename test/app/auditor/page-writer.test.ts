@@ -1,0 +1,169 @@
+/** A page that is kept up to date: when it is written, and what it says if the repository cannot be read. */
+import assert from 'node:assert/strict';
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { AuditMemory } from '../../../src/app/auditor/audit-memory.ts';
+import { readAudit } from '../../../src/app/auditor/audit-repository.ts';
+import type { Audit, PageState } from '../../../src/app/auditor/model.ts';
+import { PageWriter, type Round } from '../../../src/app/auditor/page-writer.ts';
+import { withAuditedRepository } from '../../../src/app/auditor/open-repository.ts';
+import { withOpenRepository } from '../../../src/protocol/control/with-repository.ts';
+import type { Heartbeat } from '../../../src/protocol/control/signer-health.ts';
+import type { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
+import { AuditWorld } from './sample-history.ts';
+
+const MINUTE = 60_000;
+const START = new Date('2026-02-01T00:00:00Z').getTime();
+
+let common: AuditWorld;
+let world: AuditWorld;
+before(async () => {
+  common = await AuditWorld.create();
+});
+after(() => common.close());
+beforeEach(async () => {
+  world = await common.another();
+  await world.receipt(await world.request({ name: 'first.zip' }));
+  await world.write();
+});
+
+interface Kept {
+  readonly pages: { audit: Audit; page: PageState }[];
+  heartbeats: Heartbeat[];
+  allowed: AllowedSigners;
+  readonly round: (at: number) => Promise<Round>;
+}
+
+/** Keeps a page in memory, from the repository's URL. */
+const keeping = (use: (kept: Kept) => Promise<void>): Promise<void> =>
+  withAuditedRepository(
+    {
+      file: 'auditor.yaml',
+      control: { url: `file://${world.gitDir}`, requests: 'main', receipts: 'signed' },
+      trust: { allowedSigners: 'allowed_signers' },
+      state: join(world.folder, 'state'),
+    },
+    () => {},
+    async (open) => {
+      const kept: Kept = {
+        pages: [],
+        heartbeats: [],
+        allowed: world.allowed(),
+        round: (at) => writer.round(new AbortController().signal, new Date(at)),
+      };
+      const writer = new PageWriter({
+        open,
+        every: MINUTE,
+        loadSigners: () => Promise.resolve({ allowed: kept.allowed }),
+        readHeartbeats: () => Promise.resolve(kept.heartbeats),
+        write: async (audit, _, page) => void kept.pages.push({ audit, page }),
+      });
+      await use(kept);
+    },
+  );
+
+const outcomes = ({ rows }: Audit): string[] => [...rows].map(({ outcome }) => outcome);
+
+describe('a page that is kept up to date', () => {
+  it('is written when something changed, and every five minutes as a sign of life', () =>
+    keeping(async ({ pages, round }) => {
+      const written: boolean[] = [];
+      for (let minute = 0; minute <= 6; minute += 1) {
+        if (minute === 2) {
+          await world.request({ name: 'second.zip' });
+          await world.write();
+        }
+        written.push((await round(START + minute * MINUTE)).written);
+      }
+      assert.deepEqual(written, [true, false, true, false, false, false, false]);
+      assert.equal((await round(START + 7 * MINUTE)).written, true);
+      assert.deepEqual(
+        pages.map(({ audit }) => outcomes(audit)),
+        [['rejected'], ['rejected', 'waiting'], ['rejected', 'waiting']],
+      );
+      assert.deepEqual(
+        [pages[0]?.page.every, pages[0]?.page.next],
+        [60, new Date(START + 6 * MINUTE).toISOString()],
+      );
+    }));
+
+  it('is written when a heartbeat changed', () =>
+    keeping(async (kept) => {
+      await kept.round(START);
+      kept.heartbeats = [{ name: 'release' } as Heartbeat];
+      assert.equal((await kept.round(START + MINUTE)).written, true);
+      assert.equal(kept.pages[1]?.page.signers[0]?.name, 'release');
+    }));
+
+  it('stays while the Git host is down, and says since when', () =>
+    keeping(async ({ pages, round }) => {
+      await round(START);
+      await rename(world.gitDir, `${world.gitDir}.away`);
+      await round(START + MINUTE);
+      await round(START + 6 * MINUTE);
+      const [, down, still] = pages;
+      assert(down && still);
+      assert.deepEqual(outcomes(still.audit), ['rejected']);
+      assert.equal(down.page.trouble?.since, new Date(START + MINUTE).toISOString());
+      assert.equal(still.page.trouble?.since, down.page.trouble.since);
+      await rename(`${world.gitDir}.away`, world.gitDir);
+      assert.equal((await round(START + 7 * MINUTE)).trouble, null);
+      assert.equal(pages.at(-1)?.page.trouble, null);
+    }));
+
+  it('begins with an earlier clone if the Git host is down', async () => {
+    await keeping(async ({ round }) => void (await round(START)));
+    await rm(world.gitDir, { recursive: true });
+    await keeping(async ({ round }) => {
+      const { trouble, audit } = await round(START);
+      assert.deepEqual([outcomes(audit), trouble?.since], [['rejected'], new Date(START).toISOString()]);
+    });
+  });
+
+  it('fails if there is nothing to show yet', async () => {
+    await rm(world.gitDir, { recursive: true });
+    await keeping(async ({ round }) => assert.rejects(round(START), { code: 'git-no-repository' }));
+  });
+
+  it('verifies everything again with other lists of keys', () =>
+    keeping(async (kept) => {
+      await kept.round(START);
+      kept.allowed = world.allowed('builder');
+      const { audit } = await kept.round(START + MINUTE);
+      assert.deepEqual(outcomes(audit), ['unproven']);
+    }));
+
+  it('receipts-rewound: reports until it is started again that a branch lost what it had', () =>
+    keeping(async ({ round }) => {
+      const [, receipt = ''] = world.signed;
+      await round(START);
+      await world.setBranch('signed', world.signed[0] ?? '');
+      const codes = async (at: number): Promise<string[]> =>
+        (await round(at)).audit.problems.map(({ code, commit }) => `${code} ${commit}`);
+      assert.deepEqual(await codes(START + MINUTE), [`receipts-rewound ${receipt}`]);
+      await world.setBranch('signed', receipt);
+      assert.deepEqual(await codes(START + 2 * MINUTE), [`receipts-rewound ${receipt}`]);
+    }));
+});
+
+describe('an audit that remembers', () => {
+  it('finds the same as one that reads everything', () =>
+    withOpenRepository(world.gitDir, { requests: 'main', receipts: 'signed' }, async ({ repository }) => {
+      const memory = new AuditMemory();
+      const options = { allowed: world.allowed(), now: new Date(START) };
+      for (let i = 0; i < 4; i += 1) {
+        const request = await world.request({ name: `more-${i}.zip` });
+        if (i === 1) await world.vouch(request);
+        if (i === 2) await world.receipt(request, { by: world.keys.stranger });
+        if (i < 2) await world.receipt(request);
+        await world.write();
+        const [quick, whole] = [
+          await readAudit(repository, { ...options, memory }),
+          await readAudit(repository, options),
+        ];
+        assert.deepEqual({ ...quick, rows: [...quick.rows] }, { ...whole, rows: [...whole.rows] });
+      }
+      assert.equal((await readAudit(repository, { ...options, memory })).problems.length, 1);
+    }));
+});
