@@ -88,18 +88,29 @@ addCommand(
     ),
   );
 
-addCommand(program, 'submit <files...>', 'upload files and request signatures for them; print the request id')
+addCommand(program, 'submit [files...]', 'upload files and request signatures for them; print the request id')
   ?.addOption(config('builder.yaml'))
   .option(
     '--dry-run',
     'only show what the signer would do, by its published policy; upload and request nothing',
   )
   .option('--wait', 'wait for the answer and download the signed files')
+  .option(
+    '--in-place',
+    'wait, and replace the files by their signed versions: all of them, or none if anything is wrong',
+  )
+  .option(
+    '--list <file>',
+    'also take names from this file, one a line or ended by NUL; "-" is standard input',
+  )
   .addOption(timeout)
   .option('--output <dir>', 'folder for the signed files, with --wait (default: ./signed)')
   .option('--revision <rev>', 'what was built, for the trailer Source-Revision')
   .option('--channel <name>', 'channel, which decides the policy that applies (default: "default")')
-  .option('--as <name>', 'name under which a single file, or the packed zip, is uploaded')
+  .option(
+    '--as <name>',
+    'name under which a single file, or the packed zip, is uploaded; with --in-place, how such names begin',
+  )
   .option('--no-pack', 'upload each file as it is, for a channel that delivers checksums of any file')
   .option(
     '--sparse',

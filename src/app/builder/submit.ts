@@ -1,10 +1,7 @@
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
 import { usage } from '../../lib/errors.ts';
-import { withFile } from '../../lib/bytes/byte-source.ts';
 import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
-import { withProgressBar } from '../../lib/progress.ts';
-import { channelIn, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import { formatZipname, type RequestedFile } from '../../protocol/control/zipname.ts';
 import { committerOf } from '../config/open.ts';
@@ -14,7 +11,8 @@ import { prepareUploads, sayPacked, type PreparedUpload, type PrepareOptions } f
 import { pushRequest } from './push-request.ts';
 import { warnOfPending } from './same-name-requests.ts';
 import type { BuilderSession } from './session.ts';
-import { publishedPolicy } from './trusted-policy.ts';
+import { publishedChannel } from './trusted-policy.ts';
+import { upload } from './upload.ts';
 
 /** Which programs of a zip are pinned: by default those that the signer's published policy names. */
 interface SparsePins extends Pick<EntryPins, 'limits'> {
@@ -31,14 +29,6 @@ interface SubmitOptions extends PrepareOptions {
   readonly output?: string | undefined;
 }
 
-async function upload(session: BuilderSession, { name, path, size, sha256 }: PreparedUpload): Promise<void> {
-  const to = `${session.config.exchange.incoming}/${name}`;
-  await withProgressBar(session.progress, `upload ${name}`, 'bytes', (onProgress) =>
-    withFile(path, (content) => session.exchange.deliver(content, to, { size, sha256, onProgress })),
-  );
-  session.say(`uploaded ${name} (${size} bytes, SHA-256 ${sha256})`);
-}
-
 /** The entry of `zipname` for an upload. A packed zip is refused if the signed zip must be proved against it: it is temporary. */
 async function requestedFile(
   { name, path, sha256 }: PreparedUpload,
@@ -51,15 +41,6 @@ async function requestedFile(
       hint: 'pack the zip first and keep it: the signed zip is checked against it',
     });
   return { name, entries: await pinEntries(path, pins) };
-}
-
-/** What the signer publishes about a channel; undefined if no trusted policy has it. Only a convenience: the signer decides. */
-async function publishedChannel(
-  { repository, config }: BuilderSession,
-  { receipts }: Heads,
-  channel = 'default',
-): Promise<PublishedPolicy['channels'][string] | undefined> {
-  return channelIn(await publishedPolicy(repository, receipts, config.trust), channel);
 }
 
 /** Says that files need not have been packed if the channel takes any file. */

@@ -3,6 +3,9 @@ import { withSession } from '../../app/builder/session.ts';
 import { loadBuilderConfig } from '../../app/config/builder.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { usage } from '../../lib/errors.ts';
+import { printable } from '../../lib/printable.ts';
+import { shellQuote } from '../../lib/ssh/quote.ts';
+import { readNames } from '../read-names.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import { print, printJson, sayUnlessQuiet, SIGNED_FILES } from '../output/terminal.ts';
 import type { WaitingOptions } from './wait.ts';
@@ -16,6 +19,45 @@ interface SubmitCommandOptions extends WaitingOptions {
   readonly pack?: boolean;
   readonly sparse?: boolean;
   readonly files?: string[];
+  readonly inPlace?: boolean;
+  readonly list?: string;
+}
+
+/** `signpipe submit --in-place`: replaces files by their signed versions. */
+async function submitInPlace(files: readonly string[], options: SubmitCommandOptions): Promise<number> {
+  if (options.sparse || options.output !== undefined || options.pack === false || options.dryRun)
+    throw usage(
+      'in-place-options',
+      '--in-place replaces the files: it has no --output, --sparse, --no-pack, --dry-run',
+      {
+        hint: 'leave them out',
+      },
+    );
+  const say = sayUnlessQuiet(options);
+  const reporting = { progress: await progressFor(options), say };
+  return withSession(await loadBuilderConfig(options.config), reporting, async (session) => {
+    const { signInPlace } = await import('../../app/builder/in-place/sign-in-place.ts');
+    const explain = (request: string): void => {
+      const command = `signpipe cancel -c ${shellQuote(options.config)} ${request}`;
+      process.prependOnceListener('SIGINT', () =>
+        say(`stopped; no file was replaced. To withdraw the request: ${command}`),
+      );
+    };
+    const { revision, channel, as, timeout, allowTestCertificate: allowTest = false } = options;
+    const result = await signInPlace(session, files, {
+      revision,
+      channel,
+      as,
+      timeout,
+      allowTest,
+      onRequest: explain,
+    });
+    const { request, commit } = result;
+    const replaced = result.files.map(({ target, status }) => ({ path: target.given, status }));
+    if (options.json) printJson({ request, receipt: commit, files: replaced });
+    else for (const { path, status } of replaced) print(`${status} ${printable(path)}`);
+    return 0;
+  });
 }
 
 /** `signpipe submit --dry-run`: shows what the signer would do. */
@@ -37,7 +79,11 @@ async function showPlan(files: readonly string[], options: SubmitCommandOptions)
 }
 
 /** `signpipe submit`: uploads files, requests their signatures and prints the request's id. */
-export async function submitCommand(files: string[], options: SubmitCommandOptions): Promise<number> {
+export async function submitCommand(named: string[], options: SubmitCommandOptions): Promise<number> {
+  const files = [...named, ...(options.list === undefined ? [] : await readNames(options.list))];
+  if (files.length === 0)
+    throw usage('submit-nothing', 'no file was named', { hint: 'give files, a folder, or --list FILE' });
+  if (options.inPlace) return submitInPlace(files, options);
   if (options.dryRun && options.wait)
     throw usage('dry-run-wait', '--dry-run requests nothing that --wait could wait for');
   if (options.dryRun) return showPlan(files, options);
