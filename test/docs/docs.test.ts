@@ -215,8 +215,10 @@ describe('the exit status', () => {
     }
   });
 
-  it('table of README.md has every status, and its kinds', () => {
-    const rows = tableRows(documentAt('README.md').text).filter(([first = '']) => /^`?\d`?$/.test(first));
+  it('table of docs/command-line.md has every status, and its kinds', () => {
+    const rows = tableRows(documentAt('docs/command-line.md').text).filter(([first = '']) =>
+      /^`?\d`?$/.test(first),
+    );
     const documented = new Map(
       rows.map(([first = '', , third = '']) => [Number(first.replaceAll('`', '')), spansOf(third)]),
     );
@@ -314,7 +316,7 @@ describe('command lines', () => {
     });
 
   it('are found in the documents', () => {
-    assert(commandLines(documentAt('README.md')).length > 5);
+    assert(commandLines(documentAt('docs/setup.md')).length > 5);
   });
 
   it('of npm name scripts of package.json', async () => {

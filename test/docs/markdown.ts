@@ -81,8 +81,8 @@ function joined(lines: readonly string[]): string[] {
     .split('\n');
 }
 
-/** Default names of committers, which are not commands. */
-const COMMITTERS: ReadonlySet<string> = new Set(['signpipe signer', 'signpipe builder']);
+/** Names of committers and first lines of messages, which are not commands. */
+const COMMITTERS: ReadonlySet<string> = new Set(['signpipe signer', 'signpipe builder', 'signpipe health']);
 
 /** Every command line that begins with `signpipe`, in code blocks and code spans. */
 export function commandLines({ blocks, spans }: Document): string[] {

@@ -90,7 +90,7 @@ export function commandPage(
     heading('See also'),
     seeAlso(command, program),
     ...(command === program
-      ? [paragraph('The documents in the package say more; README.md lists them by task.')]
+      ? [paragraph('The documents in the package say more; docs/README.md lists them by task.')]
       : []),
   ]);
 }
