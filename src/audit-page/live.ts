@@ -1,5 +1,5 @@
 /** What changes while the page is open: ages, warnings, the state of signers; and the change to a newer page. */
-import { data } from './audit-data.ts';
+import { data, NOW } from './audit-data.ts';
 import { code } from './components.ts';
 import { byId, el } from './dom.ts';
 import { ago } from './format.ts';
@@ -26,8 +26,9 @@ export function startClock(): void {
 }
 
 function draw(): void {
-  const now = Date.now();
-  drawWritten(now);
+  drawWritten(Date.now());
+  // What a page that is written once says about signers was true when it was written.
+  const now = data.page.every === null ? NOW : Date.now();
   drawWarnings(warningsAt(now));
   drawSigners(now);
   drawQueue(now);

@@ -49,14 +49,18 @@ function reasonOf(
   { row: { request, waitingFor } }: AuditItem,
   now: number,
 ): { text: string; isSigning: boolean } {
-  for (const signer of data.page.signers) {
+  for (const signer of data.page.health.signers) {
     const { current } = signer;
     if (current?.request === request && stateOf(signer, now) === 'signing')
       return { text: `in hand: ${current.stage}`, isSigning: true };
   }
   if (waitingFor !== null) return { text: `waits: ${waitingFor}`, isSigning: false };
-  const told = data.page.signers.flatMap(({ waiting }) => waiting).find((each) => each.request === request);
-  const isRunning = data.page.signers.some((signer) => ['signing', 'idle'].includes(stateOf(signer, now)));
+  const told = data.page.health.signers
+    .flatMap(({ waiting }) => waiting)
+    .find((each) => each.request === request);
+  const isRunning = data.page.health.signers.some((signer) =>
+    ['signing', 'idle'].includes(stateOf(signer, now)),
+  );
   const otherwise = isRunning ? 'waits its turn' : 'waits for a signer';
   return { text: told ? `waits: ${told.code}` : otherwise, isSigning: false };
 }

@@ -2,7 +2,7 @@
 import { data } from './audit-data.ts';
 import { MINUTE, timeOf } from './times.ts';
 
-export type Signer = (typeof data.page.signers)[number];
+export type Signer = (typeof data.page.health.signers)[number];
 
 /** How late a heartbeat may be before its signer counts as silent; see "Heartbeats" in docs/protocol.md. */
 const LATE = 2 * MINUTE;

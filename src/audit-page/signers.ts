@@ -20,7 +20,7 @@ const WORDS: Readonly<Record<SignerState, string>> = {
 
 /** Draws the cards as they are at a time. */
 export function drawSigners(now: number): void {
-  const { signers } = data.page;
+  const { signers } = data.page.health;
   byId('signers').hidden = signers.length === 0;
   byId('signerCards').replaceChildren(...signers.map((signer) => card(signer, now)));
 }

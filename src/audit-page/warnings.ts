@@ -23,7 +23,8 @@ export function warningsAt(now: number): Warning[] {
   const { page, hold } = data;
   const all = [
     ...pageWarnings(page, now),
-    ...page.signers.flatMap((signer) => signerWarnings(signer, now)),
+    ...healthWarnings(page.health),
+    ...page.health.signers.flatMap((signer) => signerWarnings(signer, now)),
     ...(hold ? [holdWarning(hold)] : []),
   ];
   return [...all.filter(({ level }) => level === 'alarm'), ...all.filter(({ level }) => level === 'warning')];
@@ -46,6 +47,21 @@ function pageWarnings({ next, trouble }: PageState, now: number): Warning[] {
     });
   return warnings;
 }
+
+const healthWarnings = ({ ignored, differing }: PageState['health']): Warning[] => [
+  ...differing.map((name): Warning => ({
+    level: 'alarm',
+    title: `${name} has another history`,
+    text: 'it accepted a request branch that is not the one here: the Git host shows the two of you different histories, or this clone is old',
+    code: 'history-differs',
+  })),
+  ...ignored.map(({ name, code, message }): Warning => ({
+    level: 'warning',
+    title: `The heartbeat ${name} was ignored`,
+    text: message,
+    code,
+  })),
+];
 
 const lasts = (since: string): string => `since ${second(since)}`;
 

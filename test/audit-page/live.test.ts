@@ -6,7 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { auditPage } from '../../src/app/auditor/page.ts';
 import { readAudit } from '../../src/app/auditor/audit-repository.ts';
-import type { PageState } from '../../src/app/auditor/model.ts';
+import type { PageState, SignersHealth } from '../../src/app/auditor/model.ts';
+import { NO_HEALTH } from '../../src/app/auditor/signers-health.ts';
 import { ControlRepository } from '../../src/protocol/control/repository.ts';
 import { AuditWorld } from '../app/auditor/sample-history.ts';
 import { Chromium } from './chromium.ts';
@@ -23,14 +24,17 @@ let [html, changed] = ['', new Date(0)];
 const requests: string[] = [];
 
 /** Publishes a page as it is `age` milliseconds after it was written. */
-async function publish(state: Partial<PageState>, age = 20_000): Promise<void> {
+async function publish(
+  { signers = [], differing = [], ...state }: Partial<PageState> & Partial<SignersHealth>,
+  age = 20_000,
+): Promise<void> {
   await world.write();
   const repository = await ControlRepository.openExisting(world.gitDir);
   const at = new Date(Date.now() - age);
   try {
     const audit = await readAudit(repository, { allowed: world.allowed(), now: at });
     const next = new Date(at.getTime() + 6 * MINUTE).toISOString();
-    const page = { next, every: 60, trouble: null, signers: [], ...state };
+    const page = { next, every: 60, trouble: null, health: { ...NO_HEALTH, signers, differing }, ...state };
     const pieces = await auditPage(audit, {
       repository: 'control.git',
       at,

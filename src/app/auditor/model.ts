@@ -156,6 +156,16 @@ export interface PageTrouble {
   readonly message: string;
 }
 
+/** What the heartbeats say. */
+export interface SignersHealth {
+  /** The last heartbeat of each signer, proved by a key that may sign receipts. */
+  readonly signers: readonly Heartbeat[];
+  /** Heartbeats that were ignored, since they prove nothing. `name` is the end of the ref's name. */
+  readonly ignored: readonly { readonly name: string; readonly code: string; readonly message: string }[];
+  /** Names of signers that accepted a request branch which the history here does not contain. */
+  readonly differing: readonly string[];
+}
+
 /** What a page shows beside the audit. Texts may be hostile, until the page makes them printable. */
 export interface PageState {
   /** When the page will be written again at the latest, ISO 8601; null if it is written only once. */
@@ -164,6 +174,5 @@ export interface PageState {
   readonly every: number | null;
   /** What keeps the repository from being read now. */
   readonly trouble: PageTrouble | null;
-  /** The last heartbeat of each signer, proved by a key that may sign receipts. */
-  readonly signers: readonly Heartbeat[];
+  readonly health: SignersHealth;
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { fetchHeartbeats } from '../../protocol/control/read-heartbeats.ts';
 import type { OpenRepository } from '../../protocol/control/with-repository.ts';
 import type { AuditorConfig } from '../config/auditor.ts';
 import { openControl, sshOptionsOf } from '../config/open.ts';
@@ -13,7 +14,7 @@ export async function withAuditedRepository<T>(
   const repository = await openControl(config, ssh, join(config.state, 'control.git'));
   const refresh = async (signal?: AbortSignal): Promise<void> => void (await repository.fetch(signal));
   try {
-    return await use({ repository, refresh });
+    return await use({ repository, refresh, refreshHeartbeats: () => fetchHeartbeats(repository) });
   } finally {
     repository.close();
   }

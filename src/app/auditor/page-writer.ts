@@ -1,16 +1,10 @@
 import { SignpipeError } from '../../lib/errors.ts';
-import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { OpenRepository } from '../../protocol/control/with-repository.ts';
-import type { Heartbeat } from '../../protocol/control/signer-health.ts';
 import { AuditMemory } from './audit-memory.ts';
+import type { AuditSigners } from './audit-signers.ts';
 import { readAudit } from './audit-repository.ts';
-import type { Audit, PageState, PageTrouble } from './model.ts';
-
-/** Whose signatures count. */
-export interface AuditSigners {
-  readonly allowed: AllowedSigners;
-  readonly receiptSigners?: AllowedSigners;
-}
+import type { Audit, PageState, PageTrouble, SignersHealth } from './model.ts';
+import { readSignersHealth } from './signers-health.ts';
 
 export interface PageWriterOptions {
   readonly open: OpenRepository;
@@ -18,7 +12,6 @@ export interface PageWriterOptions {
   readonly after?: string;
   /** Reads the lists of keys: they may change while the writer runs. */
   readonly loadSigners: () => Promise<AuditSigners>;
-  readonly readHeartbeats: (signers: AuditSigners) => Promise<readonly Heartbeat[]>;
   /** Writes the page. */
   readonly write: (audit: Audit, at: Date, page: PageState) => Promise<void>;
   /** Milliseconds between two rounds. */
@@ -43,7 +36,7 @@ interface Last {
   readonly auditedAt: number;
   /** The heads and lists that the audit was made from. */
   readonly source: string;
-  readonly signers: readonly Heartbeat[];
+  readonly health: SignersHealth;
 }
 
 interface Written {
@@ -73,7 +66,7 @@ export class PageWriter {
     if (!last) throw error ?? new Error('nothing was audited');
     this.trouble = error === null ? null : this.troubleOf(error, now);
     const { trouble } = this;
-    const content = JSON.stringify([last.source, last.auditedAt, last.signers, trouble]);
+    const content = JSON.stringify([last.source, last.auditedAt, last.health, trouble]);
     const isDue = this.written?.content !== content || now.getTime() - this.written.at >= QUIET_MS;
     if (isDue) await this.write(last, content, now);
     return { written: isDue, audit: last.audit, trouble };
@@ -95,6 +88,7 @@ export class PageWriter {
   private async fetch(signal: AbortSignal): Promise<SignpipeError | null> {
     const { open } = this.options;
     try {
+      await open.refreshHeartbeats();
       await open.refresh(signal);
       return null;
     } catch (error) {
@@ -106,7 +100,7 @@ export class PageWriter {
   }
 
   private async audit(now: Date): Promise<Last> {
-    const { open, after, loadSigners, readHeartbeats } = this.options;
+    const { open, loadSigners } = this.options;
     const { repository } = open;
     const signers = await loadSigners();
     const heads = await repository.heads();
@@ -115,13 +109,19 @@ export class PageWriter {
       signers.allowed.text,
       signers.receiptSigners?.text,
     ]);
-    const heartbeats = await readHeartbeats(signers);
-    const { last, memory } = this;
+    const { last } = this;
     const age = last ? now.getTime() - last.auditedAt : Infinity;
-    if (last?.source === source && age >= 0 && age < AUDIT_MS) return { ...last, signers: heartbeats };
+    const isKept = last?.source === source && age >= 0 && age < AUDIT_MS;
+    const audit = isKept ? last.audit : await this.readAudit(signers, now);
+    const health = await readSignersHealth(repository, signers, audit, now);
+    return { audit, auditedAt: isKept ? last.auditedAt : now.getTime(), source, health };
+  }
+
+  private async readAudit(signers: AuditSigners, now: Date): Promise<Audit> {
+    const { open, after } = this.options;
+    const { repository } = open;
     const begin = after === undefined ? {} : { after: await repository.resolveCommit(after) };
-    const audit = await readAudit(repository, { ...signers, ...begin, now, memory });
-    return { audit, auditedAt: now.getTime(), source, signers: heartbeats };
+    return readAudit(repository, { ...signers, ...begin, now, memory: this.memory });
   }
 
   /** An error that lasts keeps the time when it began. */
@@ -130,10 +130,10 @@ export class PageWriter {
     return { since, code, message: this.trouble?.code === code ? this.trouble.message : message };
   }
 
-  private async write({ audit, signers }: Last, content: string, now: Date): Promise<void> {
+  private async write({ audit, health }: Last, content: string, now: Date): Promise<void> {
     const { every, write } = this.options;
     const next = new Date(now.getTime() + Math.max(QUIET_MS, every) + every).toISOString();
-    await write(audit, now, { next, every: every / 1000, trouble: this.trouble, signers });
+    await write(audit, now, { next, every: every / 1000, trouble: this.trouble, health });
     this.written = { content, at: now.getTime() };
   }
 }

@@ -4,6 +4,7 @@ import { packageRoot } from '../../lib/package-root.ts';
 import { printable, printableLines } from '../../lib/printable.ts';
 import { documentText, type DocumentOptions } from './json-report.ts';
 import type { Audit, PageState } from './model.ts';
+import { NO_HEALTH } from './signers-health.ts';
 
 /** `audit-page/page.ts` with its imports, compiled by the build into one script. */
 const SCRIPT = new URL('dist/audit-page/page.js', packageRoot);
@@ -11,8 +12,8 @@ const STYLE = new URL('dist/audit-page/style.css', packageRoot);
 /** The longest text, in UTF-16 units; longer ones are cut. */
 const TEXT_LIMIT = 2000;
 
-/** The state of a page that is written once, without heartbeats. */
-const WRITTEN_ONCE: PageState = { next: null, every: null, trouble: null, signers: [] };
+/** The state of a page that is written once. */
+export const WRITTEN_ONCE: PageState = { next: null, every: null, trouble: null, health: NO_HEALTH };
 
 /** A value with all texts made printable; keys are our own. */
 function withPrintableTexts(value: unknown): unknown {

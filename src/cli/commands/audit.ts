@@ -1,8 +1,16 @@
 import { documentText } from '../../app/auditor/json-report.ts';
 import { filterRows, rowFilter } from '../../app/auditor/filter.ts';
 import type { TableOptions } from '../../app/auditor/text-table.ts';
-import type { Audit, AuditRow, PageState, Revocation, RowOutcome } from '../../app/auditor/model.ts';
-import { auditPage } from '../../app/auditor/page.ts';
+import type {
+  Audit,
+  AuditRow,
+  PageState,
+  SignersHealth,
+  Revocation,
+  RowOutcome,
+} from '../../app/auditor/model.ts';
+import { auditPage, WRITTEN_ONCE } from '../../app/auditor/page.ts';
+import { NO_HEALTH, readSignersHealth } from '../../app/auditor/signers-health.ts';
 import { readAudit } from '../../app/auditor/audit-repository.ts';
 import { judgeRevocation } from '../../app/auditor/revocation.ts';
 import { revocationText } from '../../app/auditor/revocation-text.ts';
@@ -62,20 +70,30 @@ function parseQuestion(
   return { certificate: digest, at: parseMoment(revokedAt, '--revoked-at', now) };
 }
 
-async function runAudit(audited: Audited, options: AuditCommandOptions, now: Date): Promise<Audit> {
+interface AuditResult {
+  readonly audit: Audit;
+  /** Read for a page only. */
+  readonly health: SignersHealth;
+}
+
+async function runAudit(audited: Audited, options: AuditCommandOptions, now: Date): Promise<AuditResult> {
   const signers = await audited.loadSigners();
-  return audited.open(async ({ repository, refresh }) => {
+  return audited.open(async ({ repository, refresh, refreshHeartbeats }) => {
+    const { after, html } = options;
+    if (html !== undefined) await refreshHeartbeats();
     await refresh();
-    const { after } = options;
     const progress = await progressFor(options);
     const bar = progress.start('receipts', 'files');
     try {
-      return await readAudit(repository, {
+      const audit = await readAudit(repository, {
         ...signers,
         ...(after === undefined ? {} : { after: await repository.resolveCommit(after) }),
         now,
         bar,
       });
+      const health =
+        html === undefined ? NO_HEALTH : await readSignersHealth(repository, signers, audit, now);
+      return { audit, health };
     } finally {
       bar.stop();
     }
@@ -131,7 +149,6 @@ async function keepPageOf(options: AuditCommandOptions, every: number): Promise<
       open,
       ...(after === undefined ? {} : { after }),
       loadSigners: audited.loadSigners,
-      readHeartbeats: () => Promise.resolve([]),
       write: (audit, at, page) => writePage(output, audit, { options, name: audited.name, at, page }),
       every,
       name: output.name,
@@ -168,13 +185,13 @@ export async function auditCommand(options: AuditCommandOptions): Promise<number
   // An existing page is replaced: it is one of an earlier audit.
   const html = options.html === undefined ? null : await outputTo(options.html, true);
   const audited = await auditedBy(options);
-  const audit = await runAudit(audited, options, now);
+  const { audit, health } = await runAudit(audited, options, now);
   const isShown = rowFilter({ since, name: options.name, outcome: options.outcome });
   const revocation = question && judgeRevocation(audit.rows, question);
   const rows = filterRows(audit.rows, isShown);
   const document = { repository: audited.name, at: now, rows, revocation };
   if (html) {
-    const page = await auditPage(audit, document);
+    const page = await auditPage(audit, { ...document, page: { ...WRITTEN_ONCE, health } });
     await writeOutputFile(html, (path) => writeTextAtomically(path, page));
     sayUnlessQuiet(options)(`${html.name}: one page, to open in a browser; it needs no network`);
   }

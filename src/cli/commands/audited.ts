@@ -1,5 +1,5 @@
 import { withAuditedRepository } from '../../app/auditor/open-repository.ts';
-import type { AuditSigners } from '../../app/auditor/page-writer.ts';
+import type { AuditSigners } from '../../app/auditor/audit-signers.ts';
 import { loadAuditorConfig } from '../../app/config/auditor.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { usage, type SignpipeError } from '../../lib/errors.ts';

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { usage } from '../../lib/errors.ts';
 import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
+import { fetchHeartbeats } from './read-heartbeats.ts';
 import { ControlRepository, type Branches } from './repository.ts';
 
 const isUrl = (repo: string): boolean =>
@@ -12,7 +13,11 @@ export interface OpenRepository {
   readonly repository: ControlRepository;
   /** Brings it up to date: fetches from the URL. A folder is read as it is. */
   readonly refresh: (signal?: AbortSignal) => Promise<void>;
+  /** Brings the signers' heartbeats up to date, in the same way. */
+  readonly refreshHeartbeats: () => Promise<void>;
 }
+
+const ready = (): Promise<void> => Promise.resolve();
 
 /** Opens a control repository that a command line names, for `use`; fetches nothing before `refresh`. */
 export async function withOpenRepository<T>(
@@ -23,13 +28,14 @@ export async function withOpenRepository<T>(
   const branches = { requests, receipts };
   if (!isUrl(repo)) {
     const repository = await ControlRepository.openExisting(repo, branches);
-    return useAndClose({ repository, refresh: () => Promise.resolve() }, use);
+    return useAndClose({ repository, refresh: ready, refreshHeartbeats: ready }, use);
   }
   return withTempFolder(async (folder) => {
     const path = join(folder, 'control.git');
     const repository = await ControlRepository.open({ url: repo, path, branches });
     const refresh = (signal?: AbortSignal): Promise<void> => fetchBranches(repository, signal);
-    return useAndClose({ repository, refresh }, use);
+    const refreshHeartbeats = (): Promise<void> => fetchHeartbeats(repository);
+    return useAndClose({ repository, refresh, refreshHeartbeats }, use);
   });
 }
 

@@ -1,5 +1,6 @@
 /** A page that is kept up to date: when it is written, and what it says if the repository cannot be read. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
@@ -9,9 +10,12 @@ import type { Audit, PageState } from '../../../src/app/auditor/model.ts';
 import { PageWriter, type Round } from '../../../src/app/auditor/page-writer.ts';
 import { withAuditedRepository } from '../../../src/app/auditor/open-repository.ts';
 import { withOpenRepository } from '../../../src/protocol/control/with-repository.ts';
+import { buildHeartbeat, HEALTH_REFS } from '../../../src/protocol/control/heartbeat.ts';
+import { signerName } from '../../../src/protocol/control/signer-name.ts';
 import type { Heartbeat } from '../../../src/protocol/control/signer-health.ts';
 import type { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
-import { AuditWorld } from './sample-history.ts';
+import { healthySigner } from '../../audit-page/sample-signers.ts';
+import { AuditWorld, type WorldKey } from './sample-history.ts';
 
 const MINUTE = 60_000;
 const START = new Date('2026-02-01T00:00:00Z').getTime();
@@ -30,7 +34,6 @@ beforeEach(async () => {
 
 interface Kept {
   readonly pages: { audit: Audit; page: PageState }[];
-  heartbeats: Heartbeat[];
   allowed: AllowedSigners;
   readonly round: (at: number) => Promise<Round>;
 }
@@ -48,7 +51,6 @@ const keeping = (use: (kept: Kept) => Promise<void>): Promise<void> =>
     async (open) => {
       const kept: Kept = {
         pages: [],
-        heartbeats: [],
         allowed: world.allowed(),
         round: (at) => writer.round(new AbortController().signal, new Date(at)),
       };
@@ -56,12 +58,26 @@ const keeping = (use: (kept: Kept) => Promise<void>): Promise<void> =>
         open,
         every: MINUTE,
         loadSigners: () => Promise.resolve({ allowed: kept.allowed }),
-        readHeartbeats: () => Promise.resolve(kept.heartbeats),
         write: async (audit, _, page) => void kept.pages.push({ audit, page }),
       });
       await use(kept);
     },
   );
+
+/** Writes a heartbeat into the repository, as a signer with this key pushes it. */
+async function beat(
+  { signer }: WorldKey,
+  heads: Heartbeat['heads'] = { requests: null, receipts: null },
+): Promise<{ key: string; content: Heartbeat }> {
+  const name = signerName(signer.fingerprint);
+  const content = healthySigner(START, { signer: name, heads });
+  const identity = { name: 'Example signer', email: '' };
+  const { id, objects } = await buildHeartbeat(content, { signer, identity });
+  for (const { type, content: input } of objects)
+    execFileSync('git', ['-C', world.gitDir, 'hash-object', '-w', '-t', type, '--stdin'], { input });
+  await world.git('update-ref', `${HEALTH_REFS}${name}`, id);
+  return { key: signer.fingerprint, content };
+}
 
 const outcomes = ({ rows }: Audit): string[] => [...rows].map(({ outcome }) => outcome);
 
@@ -89,11 +105,30 @@ describe('a page that is kept up to date', () => {
     }));
 
   it('is written when a heartbeat changed', () =>
-    keeping(async (kept) => {
-      await kept.round(START);
-      kept.heartbeats = [{ name: 'release' } as Heartbeat];
-      assert.equal((await kept.round(START + MINUTE)).written, true);
-      assert.equal(kept.pages[1]?.page.signers[0]?.name, 'release');
+    keeping(async ({ pages, round }) => {
+      await round(START);
+      const { key, content } = await beat(world.keys.receipts);
+      assert.equal((await round(START + MINUTE)).written, true);
+      assert.deepEqual(pages[1]?.page.health, { signers: [content], ignored: [], differing: [] });
+      assert.equal(pages[1]?.audit.receiptsBy?.key, key);
+    }));
+
+  it('receipt-foreign-key: believes no heartbeat by a builder, though its list has the key', () =>
+    keeping(async ({ pages, round }) => {
+      await beat(world.keys.builder);
+      await round(START);
+      const health = pages[0]?.page.health;
+      assert.deepEqual(
+        [health?.signers, health?.ignored.map(({ code }) => code)],
+        [[], ['receipt-foreign-key']],
+      );
+    }));
+
+  it('names a signer that accepted another history', () =>
+    keeping(async ({ pages, round }) => {
+      await beat(world.keys.receipts, { requests: 'a'.repeat(40), receipts: null });
+      await round(START);
+      assert.deepEqual(pages[0]?.page.health.differing, ['Example signer']);
     }));
 
   it('stays while the Git host is down, and says since when', () =>
