@@ -17,7 +17,7 @@ describe('installing from Git, as the recipes of CI systems do', () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  for (const recipe of ['github-actions.yml', 'gitlab-ci.yml'])
+  for (const recipe of ['github/sign.yml', 'gitlab/gitlab-ci.yml'])
     it(`builder/${recipe}: its first line installs the command, compiled`, async () => {
       const text = await readFile(pipeline(`builder/${recipe}`), 'utf8');
       const line = /npm install --global .*$/m.exec(text)?.[0] ?? '';

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { parse } from 'yaml';
 import { AllowedSigners } from '../../src/lib/sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../../src/lib/git/commit-signature.ts';
 import { ControlRepository } from '../../src/protocol/control/repository.ts';
@@ -135,6 +134,15 @@ describe('a request without Node', () => {
     assert.deepEqual(await readFile(join(folder, 'host/exchange/incoming/product-2.zip')), other);
   });
 
+  it('builder/request.sh requests the same bytes again, also from a clone that is behind', async () => {
+    const exclude = (await git(clone, ['rev-parse', 'HEAD'])).stdout.trim();
+    await git(clone, ['reset', '-q', '--hard', 'HEAD~1']);
+    const { stdout } = await shell([pipeline('builder/request.sh'), '../out/product-2.zip'], {
+      EXCHANGE: 'build.example.org:exchange',
+    });
+    assert.equal(stdout.trim(), (await request([exclude])).id);
+  });
+
   it('no request is created if the upload fails', async () => {
     const before = await git(clone, ['rev-parse', 'origin/main']);
     await assert.rejects(
@@ -144,113 +152,6 @@ describe('a request without Node', () => {
     );
     await git(clone, ['fetch', '-q']);
     assert.deepEqual(await git(clone, ['rev-parse', 'origin/main']), before);
-  });
-});
-
-interface Workflow {
-  readonly jobs: Record<string, { steps: { run?: string; uses?: string }[]; permissions?: unknown }>;
-  readonly permissions: unknown;
-}
-
-/** Every shell script in a recipe, as its CI system would run it. */
-const SCRIPTS: Record<string, (source: string) => string[]> = {
-  'builder/github-actions.yml': (source) => {
-    const { jobs } = parse(source) as Workflow;
-    return Object.values(jobs).flatMap(({ steps }) => steps.flatMap((step) => step.run ?? []));
-  },
-  'builder/gitlab-ci.yml': (source) => {
-    const jobs = Object.values(
-      parse(source) as Record<string, { script?: string[]; after_script?: string[] }>,
-    );
-    return jobs.flatMap((job) => [(job.script ?? []).join('\n'), (job.after_script ?? []).join('\n')]);
-  },
-  'builder/Jenkinsfile': (source) =>
-    [...source.matchAll(/sh '''\n([^]*?)'''/g)].map(([, script = '']) => script.replaceAll('\\\\', '\\')),
-};
-
-describe('recipes for CI systems', () => {
-  let bin = '';
-  before(async () => {
-    bin = join(folder, 'ci-bin');
-    await program(bin, 'signpipe', `exec ${process.execPath} ${main} "$@"`);
-  });
-
-  /** Runs signpipe as a recipe does: its options must exist, and only its configuration is missing. */
-  async function ask(script: string): Promise<void> {
-    const cwd = await mkdtemp(join(folder, 'job-'));
-    await mkdir(join(cwd, 'ci/signpipe/keys'), { recursive: true });
-    const key = join(cwd, 'secret-key');
-    await writeFile(key, 'a key\n');
-    const env = {
-      ...process.env,
-      PATH: `${bin}:${process.env['PATH'] ?? ''}`,
-      SIGNPIPE_KEY: key,
-      GITHUB_REF_NAME: 'v1',
-      GITHUB_SHA: 'abc',
-      CI_COMMIT_TAG: 'v1',
-      CI_COMMIT_SHA: 'abc',
-      TAG_NAME: 'v1',
-      SIGNPIPE_REVISION: 'abc',
-    };
-    const ended = await run('bash', ['-e', '-c', script], { cwd, env }).then(
-      () => ({ code: 0, stderr: '' }),
-      (error: { code: number; stderr: string }) => error,
-    );
-    assert.equal(ended.code, 2, ended.stderr);
-    assert.match(
-      ended.stderr,
-      /ci\/signpipe\/builder\.yaml: no such configuration file \[config-not-found\]/,
-    );
-  }
-
-  for (const [name, scriptsOf] of Object.entries(SCRIPTS))
-    it(`${name}: its scripts are valid, and call signpipe with options that exist`, async () => {
-      const scripts = scriptsOf(await text(name));
-      for (const script of scripts) await run('bash', ['-n', '-c', script]);
-      const signing = scripts.filter((script) => script.includes('signpipe submit'));
-      assert.equal(signing.length, 1);
-      // Installing needs the network; everything else runs unchanged.
-      await ask((signing[0] ?? '').replace(/^npm install .*$/m, ''));
-    });
-
-  it('builder/github-actions.yml requests no more permissions than it needs', async () => {
-    const { permissions, jobs } = parse(await text('builder/github-actions.yml')) as Workflow;
-    assert.deepEqual(permissions, { contents: 'read' });
-    assert.deepEqual(Object.keys(jobs), ['build', 'sign']);
-    assert.ok(!JSON.stringify(jobs['build']).includes('secrets.'));
-  });
-
-  it('builder/Jenkinsfile has balanced braces and quotes', async () => {
-    const source = (await text('builder/Jenkinsfile'))
-      .replace(/\/\/.*$/gm, '')
-      .replace(/'''[^]*?'''|'[^']*'/g, '');
-    const depths = source
-      .split('')
-      .reduce<number[]>((all, c) => [...all, (all.at(-1) ?? 0) + (c === '{' ? 1 : c === '}' ? -1 : 0)], []);
-    assert.ok(depths.every((depth) => depth >= 0));
-    assert.equal(depths.at(-1), 0);
-    assert.doesNotMatch(source, /'/);
-  });
-
-  it('builder/buildbot.py is Python, and its step calls signpipe with options that exist', async () => {
-    const script = `
-import sys, types, json
-class Recorder:
-    def __getattr__(self, name):
-        return lambda *a, **k: {"what": name, "args": a, **k} if name != "Interpolate" else a[0]
-plugins = types.ModuleType("buildbot.plugins"); plugins.steps = Recorder(); plugins.util = Recorder()
-sys.modules["buildbot"] = types.ModuleType("buildbot"); sys.modules["buildbot.plugins"] = plugins
-scope = {}
-exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"), scope)
-factory = scope["signing_factory"]("build.zip")
-command = [s for s in factory["args"][0] if s["what"] == "ShellCommand"][0]["command"]
-print(json.dumps([c if isinstance(c, str) else "revision" for c in command]))
-`;
-    const { stdout } = await run('python3', ['-c', script, pipeline('builder/buildbot.py')]);
-    const command = JSON.parse(stdout) as string[];
-    assert.deepEqual(command.slice(0, 2), ['signpipe', 'submit']);
-    const quoted = command.map((word) => `'${word}'`).join(' ');
-    await ask(quoted.replace('/home/buildbot/signpipe/builder.yaml', 'ci/signpipe/builder.yaml'));
   });
 });
 

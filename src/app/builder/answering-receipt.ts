@@ -2,20 +2,30 @@ import { signedIdentity } from '../../lib/git/commit-signature.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { readReceipt, type FoundReceipt } from '../../protocol/control/receipt.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
-import { invalid, isInvalid } from '../../lib/errors.ts';
+import { requestsAmong } from '../../protocol/control/request.ts';
+import { invalid, isInvalid, usage } from '../../lib/errors.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { verifyReceiptSignature } from './check-receipt.ts';
 import type { BuilderSession } from './session.ts';
 
 type Context = Pick<BuilderSession, 'repository' | 'say'>;
 
-/** The request that a user means by a commit's id: if it is a receipt, the request that it answers. */
+/**
+ * The request that a user means by a commit's id: if it is a receipt, the request that it answers. Throws
+ * `not-a-request` for any other commit: no receipt would ever answer it.
+ */
 export async function requestNamed({ repository, say }: Context, id: string): Promise<string> {
   const { parents } = await repository.readCommit(id);
   const [, request] = parents;
-  if (request === undefined || !(await isReceipt(repository, id))) return id;
-  say(`${shortId(id)} is a receipt; it answers request ${shortId(request)}`);
-  return request;
+  if (request !== undefined && (await isReceipt(repository, id))) {
+    say(`${shortId(id)} is a receipt; it answers request ${shortId(request)}`);
+    return request;
+  }
+  const [requested] = await requestsAmong(repository, [{ id, parents }]);
+  if (requested !== undefined) return requested;
+  throw usage('not-a-request', `${shortId(id)} is not a request: it does not change zipname`, {
+    hint: `git log ${repository.branches.requests} -- zipname lists the requests`,
+  });
 }
 
 async function isReceipt(repository: ControlRepository, id: string): Promise<boolean> {

@@ -43,6 +43,11 @@ describe('wait', () => {
     assert.ok((await downloaded()).includes('by-receipt.zip'));
   });
 
+  it('not-a-request: refuses to wait for a commit that no receipt will answer', async () => {
+    const [root = ''] = (await world.git('rev-list', '--first-parent', '--reverse', 'signed')).split('\n');
+    assertRefused(await world.wait(root), 2, 'not-a-request', /-- zipname lists the requests/);
+  });
+
   it('test-certificate: refuses files signed with a test certificate unless a flag allows them', async () => {
     const request = await answered('test.zip');
     assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /^TEST signed test\.zip/);
