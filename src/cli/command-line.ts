@@ -436,9 +436,16 @@ addCommand(
 addCommand(
   program,
   'doctor',
-  'check every part of a signer, builder, voucher or courier; say what is wrong and how to mend it',
+  'check every part of a signer, builder, voucher, auditor, courier or host; say what is wrong and how to mend it',
 )
-  ?.addOption(config('signer.yaml'))
+  ?.option('-c, --config <file>', 'signer.yaml, builder.yaml, voucher.yaml, auditor.yaml or courier.yaml')
+  .option('--host <dir>', 'check this machine, which serves the control repository in the folder')
+  .option('--exchange <dir>', 'with --host: the exchange (default: beside the repository)')
+  .option(
+    '--authorized-keys <file>',
+    "with --host: the keys of the repository's account (default: where sshd looks)",
+  )
+  .option('--sshd-config <file>', "with --host: sshd's configuration (default: its own)")
   .addOption(json)
   .action(run(async () => (await import('./commands/doctor.ts')).doctorCommand));
 

@@ -3,6 +3,7 @@ import { loadBuilderConfig, loadVoucherConfig } from '../../app/config/builder.t
 import { loadCourierConfig } from '../../app/config/courier.ts';
 import { loadSignerConfig } from '../../app/config/signer.ts';
 import { readYaml, sectionsOf, type YamlFile } from '../../app/config/yaml.ts';
+import { usage } from '../../lib/errors.ts';
 import { painter, wantsColour, type Style } from '../../lib/terminal-colors.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable, printableLines } from '../../lib/printable.ts';
@@ -10,7 +11,11 @@ import { worst, type SiteFinding, type Status } from '../../app/site/doctor/chec
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 interface DoctorCommandOptions extends CommonOptions {
-  readonly config: string;
+  readonly config?: string;
+  readonly host?: string;
+  readonly exchange?: string;
+  readonly authorizedKeys?: string;
+  readonly sshdConfig?: string;
   readonly json?: boolean;
 }
 
@@ -83,16 +88,28 @@ async function checkSite(path: string): Promise<Examined> {
     : { findings: await checkVoucher(await loadVoucherConfig(file)), what: 'a voucher' };
 }
 
+async function examine(options: DoctorCommandOptions): Promise<Examined> {
+  const { host, exchange, authorizedKeys, sshdConfig } = options;
+  if ((host === undefined) === (options.config === undefined))
+    throw usage('doctor-what', 'what is to be checked?', {
+      hint: 'give either --config FILE, for this role, or --host DIR, on the machine that serves the control repository',
+    });
+  if (options.config !== undefined) return checkSite(options.config);
+  const { checkHostMachine } = await import('../../app/site/doctor/host/doctor-host.ts');
+  const findings = await checkHostMachine({ folder: host ?? '.', exchange, authorizedKeys, sshdConfig });
+  return { findings, what: 'the host' };
+}
+
 /**
- * `signpipe doctor`: checks a signer, a builder or a voucher. The exit status is 0 if all works (warnings allowed), 1
+ * `signpipe doctor`: checks a signer, a builder, a voucher, an auditor or a courier by its configuration, or a host. The exit status is 0 if all works (warnings allowed), 1
  * if something does not, and 2 for a configuration that cannot be used.
  */
 export async function doctorCommand(options: DoctorCommandOptions): Promise<number> {
-  const site = await checkSite(options.config);
+  const site = await examine(options);
   const configurationFinding: SiteFinding = {
-    check: 'configuration',
+    check: options.host === undefined ? 'configuration' : 'folder',
     status: 'ok',
-    message: `${options.config}; ${site.what}`,
+    message: `${options.host ?? options.config}; ${site.what}`,
   };
   const findings = [configurationFinding, ...site.findings];
   const status = worst(findings);

@@ -17,7 +17,7 @@ import type { SiteIdentity } from './site-identity.ts';
  * three days, so that a signer that writes one a minute keeps the repository below the 6,700 loose objects from which Git
  * tidies up.
  */
-const SETTINGS: Readonly<Record<string, string>> = {
+export const REPOSITORY_SETTINGS: Readonly<Record<string, string>> = {
   'receive.fsckObjects': 'true',
   'receive.denyNonFastForwards': 'true',
   'receive.denyDeletes': 'true',
@@ -25,6 +25,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
   'core.logAllRefUpdates': 'true',
   'gc.pruneExpire': '3.days.ago',
 };
+
+/** One file is installed as both: pre-receive runs before objects are stored, update before each branch moves. */
+export const HOOK_NAMES: readonly string[] = ['pre-receive', 'update'];
 
 const TEMPLATE = ['README.md', 'zipname.example'];
 
@@ -58,10 +61,9 @@ async function firstCommit(identity: SiteIdentity, at: Date): Promise<{ id: stri
   return { id: objectId('commit', commit), objects };
 }
 
-/** Installs one file as both hooks: pre-receive runs before objects are stored, update before each branch moves. */
 async function installHook(path: string): Promise<void> {
   await mkdir(join(path, 'hooks'));
-  for (const name of ['pre-receive', 'update']) {
+  for (const name of HOOK_NAMES) {
     const target = join(path, 'hooks', name);
     await copyFile(shippedFilePath('pipeline/hooks/update'), target);
     await chmod(target, 0o755);
@@ -72,7 +74,7 @@ async function createRepository(path: string, identity: SiteIdentity, local: boo
   await mkdir(path);
   const git = new Git(path);
   await git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=main']);
-  const settings = { ...SETTINGS, ...(local ? { 'signpipe.local': 'true' } : {}) };
+  const settings = { ...REPOSITORY_SETTINGS, ...(local ? { 'signpipe.local': 'true' } : {}) };
   for (const [name, value] of Object.entries(settings)) await git.run(['config', name, value]);
   const { id, objects } = await firstCommit(identity, new Date());
   await git.run(['index-pack', '--stdin', '--strict'], { input: buildPack(objects) });
