@@ -49,6 +49,8 @@ export interface Sshd {
   sessions(): Promise<number[]>;
   /** The server's log. */
   log(): Promise<string>;
+  /** Makes it read `sshd_config` in its folder again; open connections stay. */
+  reload(): void;
   /** Ends the server with every session, and removes the folder. */
   stop(): Promise<void>;
 }
@@ -233,6 +235,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
     url: (path, scheme = 'sftp') => `${scheme}://${user}@127.0.0.1:${port}${encodeURI(path)}`,
     sessions: () => (child.pid === undefined ? Promise.resolve([]) : childrenOf(child.pid)),
     log: () => readFile(join(folder, 'log'), 'utf8'),
+    reload: () => void child.kill('SIGHUP'),
     stop: async () => {
       process.removeListener('exit', orphaned);
       await killAll(child);
