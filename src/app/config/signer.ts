@@ -60,6 +60,12 @@ const pollTimes = z
     return z.NEVER;
   });
 
+/** How old a file on the exchange becomes before it is removed. Its output is in ms; null means that it is kept. */
+const age = z
+  .union([z.literal('never').transform(() => null), duration])
+  .default(null)
+  .refine((ms) => ms === null || ms >= 86_400_000, 'must be never, or at least 1d');
+
 const schema = z
   .strictObject({
     control: control.extend({
@@ -95,6 +101,7 @@ const schema = z
       })
       .prefault({}),
     limits,
+    housekeeping: z.strictObject({ incoming: age, outgoing: age }).prefault({}),
     watchdog: duration.refine((ms) => ms === 0 || ms >= 1000, 'must be 0, or at least 1s').default(1_800_000),
     channels: z
       .record(z.string().regex(/^[A-Za-z0-9._-]{1,50}$/, 'must be a plain channel name'), channel)

@@ -351,9 +351,9 @@ export class ControlRepository extends CommitGraph {
    * Joins packs if there are many, the small ones first: a pack larger than all smaller ones together is left alone,
    * so a long history is not written again for a few new commits. Unreachable objects are kept.
    */
-  async maintain(): Promise<void> {
+  async maintain(limit = PACK_LIMIT): Promise<void> {
     const names = await readdir(join(this.path, 'objects', 'pack'));
-    if (names.filter((name) => name.endsWith('.pack')).length <= PACK_LIMIT) return;
+    if (names.filter((name) => name.endsWith('.pack')).length <= limit) return;
     await this.git.run(['repack', '--geometric=2', '-d', '-q']);
   }
 

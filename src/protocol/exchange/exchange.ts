@@ -90,6 +90,18 @@ export interface Rehearsal {
   readonly left: string | null;
 }
 
+/** An entry of a folder. Its name is as the host gives it. */
+export interface ListedEntry extends FileAttributes {
+  readonly name: string;
+  readonly kind: 'file' | 'folder' | 'other';
+}
+
+/** What a file has to be for it to be removed. */
+export interface ExpectedFile extends FileAttributes {
+  /** In lower-case hex; not compared unless given. */
+  readonly sha256?: string | undefined;
+}
+
 /**
  * The place where zips are delivered and fetched. Paths are relative to the exchange's url, with `/`. One connection
  * is kept open, and opened again after a cut. Errors:
@@ -131,6 +143,15 @@ export interface Exchange {
    * delivery cannot succeed. Null if the folder is missing and `make` is false. Throws what `deliver` throws.
    */
   rehearse(folder: string, options: RehearseOptions): Promise<Rehearsal | null>;
+  /**
+   * The entries of a folder, at most `limit`, links not followed; empty if it is missing. Null if the protocol lists no
+   * folders (the legacy SCP protocol).
+   */
+  list(folder: string, limit: number): Promise<readonly ListedEntry[] | null>;
+  /** Removes a file if it is the expected one, and no other that took its name meanwhile; returns whether it did. */
+  removeFile(path: string, expected: ExpectedFile): Promise<boolean>;
+  /** Removes a folder if it is empty; returns whether it did. */
+  removeFolder(path: string): Promise<boolean>;
   close(): Promise<void>;
 }
 

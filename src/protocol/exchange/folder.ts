@@ -14,12 +14,15 @@ import type {
   OpenFile,
   Rehearsal,
   RehearseOptions,
+  ExpectedFile,
   FileAttributes,
+  ListedEntry,
 } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { ConfinedFolder } from './confined-folder.ts';
 import { rehearsalNames, requireInside, temporaryName } from './path.ts';
 import { requestPool, readBlocksInOrder, writeBehind } from './pipelined-io.ts';
+import { listFolder, removeEmptyFolder, removeInFolder } from './removal.ts';
 import { RemoteByteSource } from './remote-source.ts';
 import { blocksToSend, receive, whyDifferent } from './local-file-transfer.ts';
 
@@ -156,6 +159,37 @@ export class FolderExchange implements Exchange {
       if (!make && hasCode(error, 'ENOENT')) return null;
       if (hasCode(error, 'ENOTDIR')) throw failures.notAFolder(path, error);
       throw failures.whileDelivering(path, await this.explain(error, path));
+    }
+  }
+
+  async list(path: string, limit: number): Promise<readonly ListedEntry[]> {
+    await this.requireRoot();
+    try {
+      return await this.inFolder(`${path}/x`, (folder) => listFolder(folder, limit));
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return [];
+      throw await this.explain(error, path);
+    }
+  }
+
+  removeFile(path: string, expected: ExpectedFile): Promise<boolean> {
+    return this.atPath(path, (folder, name) => removeInFolder(folder, name, expected));
+  }
+
+  removeFolder(path: string): Promise<boolean> {
+    return this.atPath(path, removeEmptyFolder);
+  }
+
+  /** Does some work at a path of the exchange, and explains its errors. */
+  private async atPath<T>(
+    path: string,
+    work: (folder: ConfinedFolder, name: string) => Promise<T>,
+  ): Promise<T> {
+    await this.requireRoot();
+    try {
+      return await this.inFolder(path, work);
+    } catch (error) {
+      throw await this.explain(error, path);
     }
   }
 

@@ -88,6 +88,18 @@ export class ScpExchange implements Exchange {
     return Promise.reject(failures.noCopy(path));
   }
 
+  list(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  removeFile(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  removeFolder(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
   async stat(path: string): Promise<FileAttributes | null> {
     const file = await this.fileAt(path);
     try {

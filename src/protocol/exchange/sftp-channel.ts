@@ -1,4 +1,4 @@
-import type { SFTPWrapper, Stats } from 'ssh2';
+import type { FileEntryWithStats, SFTPWrapper, Stats } from 'ssh2';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { fileChanged } from './exchange-errors.ts';
 import type { GuardedConnection } from './guarded-connection.ts';
@@ -125,6 +125,36 @@ export class SftpChannel {
       if (error instanceof SignpipeError) throw error;
       return 'file';
     }
+  }
+
+  /** The entries of a folder, at most about `limit`: a server sends some at a time. */
+  async readFolder(path: string, limit: number): Promise<{ name: string; entry: SftpEntry }[]> {
+    const handle = await this.request(`opendir ${path}`, (channel, done: Callback<Buffer>) =>
+      channel.opendir(path, done),
+    );
+    const entries: { name: string; entry: SftpEntry }[] = [];
+    try {
+      while (entries.length < limit) {
+        const some = await this.readSomeEntries(handle);
+        if (some.length === 0) break;
+        entries.push(
+          ...some.map(({ filename, attrs }) => ({ name: filename, entry: entryOf(attrs, 'other') })),
+        );
+      }
+      return entries.slice(0, limit);
+    } finally {
+      await this.closeHandle(handle).catch(() => {});
+    }
+  }
+
+  private readSomeEntries(handle: Buffer): Promise<FileEntryWithStats[]> {
+    const reply = this.request('readdir', (channel, done: Callback<FileEntryWithStats[]>) =>
+      channel.readdir(handle, done),
+    );
+    return reply.catch((error: unknown) => {
+      if (hasStatus(error, STATUS.eof)) return [];
+      throw error;
+    });
   }
 
   /** Whether the name exists; true if the server does not say. */

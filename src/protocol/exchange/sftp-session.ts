@@ -1,6 +1,6 @@
 import type { Client, SFTPWrapper } from 'ssh2';
 import SftpClient from 'ssh2-sftp-client';
-import { messageOf, usage } from '../../lib/errors.ts';
+import { messageOf, SignpipeError, usage } from '../../lib/errors.ts';
 import { withDeadline } from '../../lib/concurrency/deadline.ts';
 import { connectPinned } from '../../lib/ssh/connection.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
@@ -148,6 +148,22 @@ export class SftpSession extends SftpChannel implements Reconnectable {
       if (hasStatus(error, STATUS.permissionDenied) || isUnsupported(error)) return false;
       throw error;
     }
+  }
+
+  /** Removes an empty folder; false if the server refuses. */
+  async removeFolder(path: string): Promise<boolean> {
+    const reply = this.request(
+      `rmdir ${path}`,
+      (channel, done: (error?: Error | null, value?: void) => void) =>
+        channel.rmdir(path, (error) => done(error, undefined)),
+    );
+    return reply.then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof SignpipeError) throw error;
+        return false;
+      },
+    );
   }
 
   makeFolder(path: string): Promise<void> {

@@ -14,11 +14,14 @@ import type {
   OpenFile,
   Rehearsal,
   RehearseOptions,
+  ExpectedFile,
   FileAttributes,
+  ListedEntry,
 } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { ReconnectingSession } from './reconnecting-session.ts';
 import { remotePath } from './path.ts';
+import { listOverSftp, removeOverSftp } from './removal.ts';
 import { RemoteByteSource } from './remote-source.ts';
 import { SftpAssembly } from './sftp-assembly.ts';
 import { hasStatus, STATUS, type SftpEntry } from './sftp-channel.ts';
@@ -224,6 +227,32 @@ export class SftpExchange implements Exchange {
       return await rehearseSftp(session, this.location.path, folder, options);
     } catch (error) {
       throw failures.whileDelivering(folder, await this.explain(error, folder, session));
+    }
+  }
+
+  async list(folder: string, limit: number): Promise<readonly ListedEntry[]> {
+    return this.atPath(folder, (session, path) => listOverSftp(session, path, limit));
+  }
+
+  removeFile(path: string, expected: ExpectedFile): Promise<boolean> {
+    return this.atPath(path, (session, remote) => removeOverSftp(session, remote, expected));
+  }
+
+  removeFolder(path: string): Promise<boolean> {
+    return this.atPath(path, (session, remote) => session.removeFolder(remote));
+  }
+
+  /** Does some work at a path of the exchange, and explains its errors. */
+  private async atPath<T>(
+    path: string,
+    work: (session: SftpSession, remote: string) => Promise<T>,
+  ): Promise<T> {
+    const remote = remotePath(this.location.path, path);
+    const session = await this.sessions.get();
+    try {
+      return await work(session, remote);
+    } catch (error) {
+      throw await this.explain(error, path, session);
     }
   }
 

@@ -95,6 +95,11 @@ export class RequestPoller {
     return { answered, waiting: this.pending.size };
   }
 
+  /** The requests that have no answer, as of the last poll. */
+  get unanswered(): readonly string[] {
+    return [...this.pending.keys()];
+  }
+
   /** Accepts a history that was refused, because a person looked at it and decided so. */
   acceptHistory(commit: string): Promise<void> {
     return this.heads.acceptHistory(commit);

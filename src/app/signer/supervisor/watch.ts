@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Backoff } from '../../../lib/concurrency/backoff.ts';
 import { isAlarm } from '../../../lib/errors.ts';
 import type { SignerContext } from '../context/signer-context.ts';
+import { Housekeeper } from '../housekeeping/housekeeper.ts';
 import { RequestPoller, type PollResult } from '../request/request-poller.ts';
 import type { Movement } from './movement.ts';
 import { readClocks, scheduleOf, type Schedule } from './schedule.ts';
@@ -51,12 +52,15 @@ class Polls {
   /** Whether the last poll raised an alarm. */
   alarmed = false;
   private failingSince: number | null = null;
+  private readonly housekeeper: Housekeeper;
 
   constructor(
     private readonly context: SignerContext,
     private readonly poller: RequestPoller,
     private readonly options: WatchOptions,
-  ) {}
+  ) {
+    this.housekeeper = new Housekeeper(context, { unanswered: () => poller.unanswered });
+  }
 
   /** Polls, again at once as long as requests are answered; returns after how many ms to try again if it failed. */
   async poll(): Promise<number | null> {
@@ -71,12 +75,22 @@ class Polls {
       } while (result.answered > 0 && !options.signal.aborted);
       poller.errors.forget();
       this.worked();
+      if (!options.signal.aborted) await this.tidyUp();
       return null;
     } catch (error) {
       this.alarmed = isAlarm(error);
       poller.errors.report(error);
       options.onPolled?.(null);
       return this.failed();
+    }
+  }
+
+  /** What keeps the signer from tidying up keeps it from nothing else. */
+  private async tidyUp(): Promise<void> {
+    try {
+      await this.housekeeper.step();
+    } catch (error) {
+      this.poller.errors.report(error);
     }
   }
 
