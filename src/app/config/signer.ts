@@ -16,6 +16,7 @@ import {
   ssh,
 } from './common-sections.ts';
 import { delivered, requireReplacing } from './delivered-path.ts';
+import { health, metrics, notify } from './reporting-sections.ts';
 import { requireTunnelHosts } from './timestamp-authorities.ts';
 import { parseDuration } from './units.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
@@ -102,6 +103,9 @@ const schema = z
       .prefault({}),
     limits,
     housekeeping: z.strictObject({ incoming: age, outgoing: age }).prefault({}),
+    health,
+    metrics: metrics.optional(),
+    notify: notify.optional(),
     watchdog: duration.refine((ms) => ms === 0 || ms >= 1000, 'must be 0, or at least 1s').default(1_800_000),
     channels: z
       .record(z.string().regex(/^[A-Za-z0-9._-]{1,50}$/, 'must be a plain channel name'), channel)
@@ -134,6 +138,7 @@ export async function loadSignerConfig(file: string | YamlFile): Promise<SignerC
     ...raw,
     ...resolveCommon(raw, path),
     receipts: resolvePaths(raw.receipts, resolve),
+    ...(raw.metrics ? { metrics: { file: resolve(raw.metrics.file) } } : {}),
     channels: channelsOf(raw, resolve),
   };
 }

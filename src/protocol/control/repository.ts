@@ -166,6 +166,11 @@ export class ControlRepository extends CommitGraph {
     );
   }
 
+  /** The command that git runs as ssh, for other repositories on the same host; undefined without an SSH connection. */
+  get sshCommand(): string | undefined {
+    return this.options.ssh?.command;
+  }
+
   private requireWritable(): void {
     if (this.readOnly)
       throw new SignpipeError(

@@ -1,46 +1,14 @@
 import { join } from 'node:path';
 import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
 import type { Channel } from './channel.ts';
-import { authorityHealth, HEALTH, type SignerHealth } from '../state/health.ts';
-import { checkKey } from './key-precondition.ts';
+import { HEALTH, type SignerHealth } from '../state/health.ts';
+import { healthOf } from './channel-health.ts';
 import type { Outages } from './outages.ts';
 
 /** How often changes are looked for, in ms. */
 const EVERY = 2000;
 /** How often it is written although nothing has changed, in ms: so that a reader sees that the signer lives. */
 const HEARTBEAT = 60_000;
-
-type ChannelHealth = SignerHealth['channels'][number];
-
-/** The next certificate of a channel, if it is configured and does not sign yet. */
-function successorHealth({ key, renewal }: Channel): Pick<ChannelHealth, 'successor'> {
-  const next = renewal?.successor?.key;
-  if (!renewal || next === key) return {};
-  const end = next?.shortLived ? undefined : next?.certificates[0]?.notAfter.toISOString();
-  const successor = { from: renewal.changesAt.toISOString(), open: next !== undefined };
-  return { successor: end === undefined ? successor : { ...successor, notAfter: end } };
-}
-
-function channelHealth(channel: Channel, outages: Outages, now: Date): ChannelHealth[] {
-  const { config, key, timestamper } = channel;
-  const [leaf] = key.certificates;
-  if (!leaf) return [];
-  const problem = checkKey(channel, now);
-  const waiting = outages.channels.get(config.name);
-  return [
-    {
-      name: config.name,
-      certificate: {
-        subject: leaf.subject,
-        ...(key.shortLived ? {} : { sha256: leaf.sha256, notAfter: leaf.notAfter.toISOString() }),
-      },
-      ...(problem?.code === undefined ? {} : { problem: { code: problem.code } }),
-      ...successorHealth(channel),
-      ...(waiting ? { waiting: { for: waiting.for, since: waiting.since.toISOString() } } : {}),
-      authorities: (timestamper?.health ?? []).map(authorityHealth),
-    },
-  ];
-}
 
 /** Keeps `health.json` as the signer is, for `signpipe status` and `doctor`. A write that fails is tried again later. */
 export class HealthReport {
@@ -78,9 +46,7 @@ export class HealthReport {
 
   private observed(): Pick<SignerHealth, 'channels' | 'requests'> {
     return {
-      channels: [...this.channels.values()].flatMap((channel) =>
-        channelHealth(channel, this.outages, this.now()),
-      ),
+      channels: healthOf(this.channels, this.outages, this.now()),
       requests: this.outages.requests.map(({ id, channel, first }) => ({
         id,
         channel,

@@ -179,10 +179,12 @@ export class Outages {
     const until = new Date(first.getTime() + longest).toISOString();
     if (cause === 'timestamp')
       return unmet(
+        'outage-timestamp',
         `no timestamp authority has answered since ${since.toISOString()}; they are asked again, until ${until} at the latest`,
       );
     const why = message === '' ? '' : `: ${message}`;
     return unmet(
+      'outage-key',
       `the signing key has been out of reach since ${since.toISOString()}; it is tried again, until ${until} at the latest${why}`,
     );
   }

@@ -2,8 +2,8 @@
 export interface UnmetPrecondition {
   readonly met: false;
   readonly why: string;
-  /** A stable code, if the reason has one. */
-  readonly code?: string;
+  /** A stable code. */
+  readonly code: string;
 }
 
-export const unmet = (why: string): UnmetPrecondition => ({ met: false, why });
+export const unmet = (code: string, why: string): UnmetPrecondition => ({ met: false, code, why });

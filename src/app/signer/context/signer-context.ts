@@ -19,6 +19,7 @@ import type { Exchange } from '../../../protocol/exchange/exchange.ts';
 import type { CertificateFinding } from '../../../lib/x509/certificate-findings.ts';
 import type { ProgressDisplay } from '../../../lib/progress.ts';
 import type { TimestampEndpoint } from '../../../engine/timestamp/transport/endpoint.ts';
+import { Activity } from './activity.ts';
 import { closeKeys, openChannel, type Channel } from '../channel/channel.ts';
 import { ExpiryWarnings } from '../channel/expiry-warnings.ts';
 import { forbidCoreDumps } from './core-limit.ts';
@@ -58,6 +59,7 @@ export interface SignerContext {
   /** Commits that cancel requests. */
   readonly cancels: CancelIndex;
   readonly journal: Journal;
+  readonly activity: Activity;
   /** Folder for the current request; no other process uses it. */
   readonly work: string;
   readonly log: Logger;
@@ -228,6 +230,7 @@ export async function openSignerContext(
   try {
     const opened = await openStateAndConnections(config, ssh, options, (each) => open.push(each));
     const { repository, acceptedHeads, outages } = opened;
+    const activity = new Activity(now);
     const health = new HealthReport(config.state, channels, outages, now);
     open.push(() => health.close());
     return {
@@ -242,7 +245,8 @@ export async function openSignerContext(
       cancels: new CancelIndex(repository),
       work,
       log,
-      progress,
+      activity,
+      progress: activity.watching(progress),
       now,
       close,
     };

@@ -48,5 +48,7 @@ export async function checkBeforeKeyUse(
     if (performance.now() - askedAt <= FRESH_MS) return checked.vouches;
     judged = { heads, vouches: checked.vouches };
   }
-  throw new UnmetPreconditionError(unmet('the control repository changes faster than it can be judged'));
+  throw new UnmetPreconditionError(
+    unmet('signer', 'the control repository changes faster than it can be judged'),
+  );
 }

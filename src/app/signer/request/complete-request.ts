@@ -127,6 +127,7 @@ export class RequestCompletion {
       { request: request.id, outcome, receipt: commit },
       `answered ${shortId(request.id)}: ${outcome}`,
     );
+    this.context.activity.answered(receipt);
   }
 
   private async contentOf(receipt: Receipt): Promise<ReceiptContent> {

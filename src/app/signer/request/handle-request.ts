@@ -32,7 +32,7 @@ import type { UnmetPrecondition } from '../channel/unmet-precondition.ts';
 /** What became of a request at this poll. */
 type RequestOutcome =
   | { readonly state: 'answered'; readonly outcome: Receipt['outcome'] }
-  | { readonly state: 'waiting'; readonly why: string; readonly code?: string | undefined };
+  | { readonly state: 'waiting'; readonly why: string; readonly code: string };
 
 /** Handles one request at a time, from the commit to the pushed receipt. */
 export class RequestHandler {

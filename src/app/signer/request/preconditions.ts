@@ -31,6 +31,7 @@ async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPre
   const local = await readOperatorHold(context.config.state);
   if (local)
     return unmet(
+      'hold',
       `on hold by this signer's operator since ${local.since.toISOString()}; signpipe unhold lifts it: ${local.reason.replaceAll('\n', ' ')}`,
     );
   if (heads.requests === null) return null;
@@ -44,7 +45,7 @@ async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPre
     firstSeen: (commit) => context.acceptedHeads.firstSeen(context.repository, commit),
   });
   if (!hold.held) return null;
-  return unmet(holdText(hold));
+  return unmet('hold', holdText(hold));
 }
 
 /**
@@ -72,7 +73,10 @@ function checkTimeLock(
   if (channel.config.trust.delay === 0) return null;
   const until = seen.getTime() + channel.config.trust.delay;
   if (context.now().getTime() >= until) return null;
-  return unmet(`time lock until ${new Date(until).toISOString()}; a signed commit that adds HOLD stops it`);
+  return unmet(
+    'time-lock',
+    `time lock until ${new Date(until).toISOString()}; a signed commit that adds HOLD stops it`,
+  );
 }
 
 const bytesSeen = (vouch: Vouch): string =>
@@ -136,7 +140,7 @@ async function checkVouches(
     ...differing.map((each) => `; ${each.signer} vouched earlier for ${bytesSeen(each)}`),
     ...vouches.filter((each) => each.elsewhere).map((each) => doesNotCount(each, context.origin.roots[0])),
   ];
-  return unmet(`waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
+  return unmet('vouches', `waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
 }
 
 /**

@@ -25,6 +25,8 @@ interface PendingRequest {
   seen: Date | null;
   /** The reason for waiting that was last logged, so that each is logged once. */
   reason: string;
+  /** Its code; empty before. */
+  code: string;
 }
 
 /** Polls the control repository and answers its requests, one after another, in order. */
@@ -45,6 +47,7 @@ export class RequestPoller {
 
   constructor(private readonly context: SignerContext) {
     this.errors = new PollErrors(context.log);
+    context.activity.showQueue(() => this.pending);
     const branch = new ReceiptBranch(context);
     const { state, control } = context.config;
     this.heads = new CurrentHeads(context, branch);
@@ -132,7 +135,7 @@ export class RequestPoller {
     const ids = await unansweredAmong(repository, commits, heads, this.listed);
     for (const id of ids) {
       if (this.pending.has(id)) continue;
-      this.pending.set(id, { seen: null, reason: '' });
+      this.pending.set(id, { seen: null, reason: '', code: '' });
       log.info({ request: id, polled }, `request ${shortId(id)}`);
     }
     this.listed = { requests: heads.requests, receipts: heads.receipts };
@@ -164,13 +167,14 @@ export class RequestPoller {
 
   /** Whether the request was answered. A list of signers that cannot be read stops every request. */
   private async handle(id: string, pending: PendingRequest, heads: Heads): Promise<boolean> {
-    const { repository, acceptedHeads, lists, renewals, log, now } = this.context;
+    const { repository, acceptedHeads, lists, renewals, activity, log, now } = this.context;
     await renewals.refresh(now());
     for (const channel of await lists.refresh())
       log.info({ channel }, `channel ${channel}: allowed signers read again, since a file changed`);
     const request = await readRequest(repository, id);
     pending.seen ??= (await acceptedHeads.firstSeen(repository, id)) ?? now();
-    const outcome = await this.handler.handle(request, heads, pending.seen);
+    activity.began(id);
+    const outcome = await this.handler.handle(request, heads, pending.seen).finally(() => activity.idle());
     if (outcome.state === 'answered') {
       this.pending.delete(id);
       return true;
@@ -178,6 +182,7 @@ export class RequestPoller {
     if (outcome.why !== pending.reason)
       log.info({ request: id, code: outcome.code }, `${shortId(id)}: ${outcome.why}`);
     pending.reason = outcome.why;
+    pending.code = outcome.code;
     return false;
   }
 }

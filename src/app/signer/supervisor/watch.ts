@@ -4,6 +4,7 @@ import { isAlarm } from '../../../lib/errors.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 import { Housekeeper } from '../housekeeping/housekeeper.ts';
 import { RequestPoller, type PollResult } from '../request/request-poller.ts';
+import { Reports } from '../reporting/reports.ts';
 import type { Movement } from './movement.ts';
 import { readClocks, scheduleOf, type Schedule } from './schedule.ts';
 
@@ -64,12 +65,13 @@ class Polls {
 
   /** Polls, again at once as long as requests are answered; returns after how many ms to try again if it failed. */
   async poll(): Promise<number | null> {
-    const { poller, options } = this;
+    const { context, poller, options } = this;
     try {
       let result: PollResult;
       do {
         result = await poller.poll();
         options.movement.moved();
+        context.activity.polled();
         options.onPolled?.(result);
         // Requests that came while another was answered do not wait for the schedule.
       } while (result.answered > 0 && !options.signal.aborted);
@@ -80,6 +82,8 @@ class Polls {
     } catch (error) {
       this.alarmed = isAlarm(error);
       poller.errors.report(error);
+      if (poller.triedAll) context.activity.polled();
+      else context.activity.failed(error);
       options.onPolled?.(null);
       return this.failed();
     }
@@ -124,6 +128,7 @@ export async function watch(context: SignerContext, options: WatchOptions): Prom
   const poller = new RequestPoller(context);
   const polls = new Polls(context, poller, options);
   const schedule = scheduleOf(context.config.control);
+  const reports = Reports.start(context);
   const stop = (): void => poller.stop();
   signal.addEventListener('abort', stop, { once: true });
   try {
@@ -135,5 +140,6 @@ export async function watch(context: SignerContext, options: WatchOptions): Prom
   } finally {
     signal.removeEventListener('abort', stop);
     await schedule.close();
+    await reports.close();
   }
 }

@@ -1,0 +1,153 @@
+import { isAlarm, SignpipeError } from '../../../lib/errors.ts';
+import type { ProgressBar, ProgressDisplay } from '../../../lib/progress.ts';
+import type { Receipt } from '../../../protocol/control/receipt-schema.ts';
+import type { Heartbeat } from '../../../protocol/control/signer-health.ts';
+
+/** Something that lasts, by the code of its error. */
+export interface Lasting {
+  readonly code: string;
+  readonly message: string;
+  readonly since: Date;
+}
+
+/** An unanswered request, and why it waits, once that is known. */
+export interface QueuedRequest {
+  readonly seen: Date | null;
+  readonly code: string;
+}
+
+/** The request in hand. */
+interface RequestInHand {
+  readonly request: string;
+  stage: string;
+  since: Date;
+  file?: string;
+  done?: number;
+  of?: number;
+}
+
+/** What the work on a file is called, by the first word of its progress bar. */
+const STAGES: ReadonlyMap<string, string> = new Map([
+  ['fetch', 'fetching'],
+  ['sign', 'signing'],
+  ['deliver', 'delivering'],
+]);
+
+/** Called with what has happened; see `Activity.listen`. */
+export interface ActivityListener {
+  answered?(receipt: Receipt): void;
+}
+
+/**
+ * What a running signer does: its polls, its queue, the request in hand, the answers. Nothing of the work depends on it;
+ * heartbeats, metrics and notifications are made from it.
+ */
+export class Activity {
+  /** Polls by how they ended. */
+  readonly polls = { ok: 0, failed: 0 };
+  lastPoll: Date | null = null;
+  private alarmed: Lasting | null = null;
+  private failing: Lasting | null = null;
+  private inHand: RequestInHand | null = null;
+  private readQueue: () => ReadonlyMap<string, QueuedRequest> = () => new Map();
+  private readonly listeners: ActivityListener[] = [];
+
+  constructor(private readonly now: () => Date) {}
+
+  /** The alarm because of which nothing is signed. */
+  get alarm(): Lasting | null {
+    return this.alarmed;
+  }
+
+  /** What kept the last poll from working. */
+  get problem(): Lasting | null {
+    return this.failing;
+  }
+
+  /** The request in hand. */
+  get current(): Heartbeat['current'] {
+    return this.inHand ? { ...this.inHand, since: this.inHand.since.toISOString() } : undefined;
+  }
+
+  /** Unanswered requests by their ids, oldest first. */
+  get queue(): ReadonlyMap<string, QueuedRequest> {
+    return this.readQueue();
+  }
+
+  listen(listener: ActivityListener): void {
+    this.listeners.push(listener);
+  }
+
+  /** Gives access to the queue of the poller. */
+  showQueue(read: () => ReadonlyMap<string, QueuedRequest>): void {
+    this.readQueue = read;
+  }
+
+  /** A poll worked, for single requests perhaps not. */
+  polled(): void {
+    this.polls.ok += 1;
+    this.lastPoll = this.now();
+    this.alarmed = null;
+    this.failing = null;
+  }
+
+  /** A poll failed. */
+  failed(error: unknown): void {
+    this.polls.failed += 1;
+    const lasting = this.lastingOf(error);
+    const alarm = isAlarm(error);
+    this.failing = alarm ? null : lasting(this.failing);
+    // While the host cannot be asked, an alarm stays.
+    if (alarm) this.alarmed = lasting(this.alarmed);
+  }
+
+  private lastingOf(error: unknown): (before: Lasting | null) => Lasting {
+    const code = error instanceof SignpipeError ? error.code : 'internal-error';
+    const message = error instanceof SignpipeError ? error.message : 'an error that no part expected';
+    return (before) => (before?.code === code ? before : { code, message, since: this.now() });
+  }
+
+  /** A request is worked on. */
+  began(request: string): void {
+    this.inHand = { request, stage: 'checking', since: this.now() };
+  }
+
+  /** No request is worked on. */
+  idle(): void {
+    this.inHand = null;
+  }
+
+  /** The receipt of a request is on the receipt branch. */
+  answered(receipt: Receipt): void {
+    for (const listener of this.listeners) listener.answered?.(receipt);
+  }
+
+  /** A progress display from which the stage of the request in hand is seen; it passes on to another. */
+  watching(display: ProgressDisplay): ProgressDisplay {
+    return {
+      start: (label, unit) => {
+        const [verb = '', ...file] = label.split(' ');
+        const stage = STAGES.get(verb);
+        if (this.inHand && stage !== undefined)
+          this.inHand = {
+            request: this.inHand.request,
+            stage,
+            since: this.now(),
+            file: file.join(' ').slice(0, 255),
+          };
+        return this.watchedBar(display.start(label, unit), this.inHand, unit);
+      },
+    };
+  }
+
+  private watchedBar(bar: ProgressBar, inHand: RequestInHand | null, unit: 'bytes' | 'files'): ProgressBar {
+    return {
+      update: (done, total) => {
+        // The files of a zip; bytes change too often to be worth reporting.
+        if (inHand && unit === 'files') [inHand.done, inHand.of] = [done, total];
+        bar.update(done, total);
+      },
+      stop: () => bar.stop(),
+    };
+  }
+}

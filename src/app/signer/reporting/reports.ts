@@ -1,0 +1,51 @@
+import type { SignerContext } from '../context/signer-context.ts';
+import { Heartbeats } from './heartbeats.ts';
+import { HoldObserver, observe, type Reporter } from './observation.ts';
+
+/** How often a signer is observed, in ms. */
+const EVERY = 2000;
+
+/** Observes a signer while it watches, and hands each observation to all reporters. */
+export class Reports {
+  private readonly timer: NodeJS.Timeout;
+  private readonly hold: HoldObserver;
+  private observing = false;
+
+  private constructor(
+    private readonly context: SignerContext,
+    private readonly reporters: readonly Reporter[],
+  ) {
+    this.hold = new HoldObserver(context);
+    this.timer = setInterval(() => void this.observe(), EVERY).unref();
+  }
+
+  static start(context: SignerContext): Reports {
+    return new Reports(context, reportersFor(context));
+  }
+
+  /** Ends the reports. */
+  async close(): Promise<void> {
+    clearInterval(this.timer);
+    if (this.reporters.length === 0) return;
+    const last = await observe(this.context, this.hold);
+    await Promise.all(this.reporters.map((reporter) => reporter.close(last)));
+  }
+
+  private async observe(): Promise<void> {
+    if (this.observing || this.reporters.length === 0) return;
+    this.observing = true;
+    try {
+      const observation = await observe(this.context, this.hold);
+      for (const reporter of this.reporters) reporter.report(observation);
+    } catch (error) {
+      this.context.log.debug({ err: error }, 'the signer could not be observed');
+    } finally {
+      this.observing = false;
+    }
+  }
+}
+
+function reportersFor(context: SignerContext): Reporter[] {
+  const { health } = context.config;
+  return health.heartbeat === null ? [] : [new Heartbeats(context, health.heartbeat)];
+}
