@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
 import { notAllowed } from '../../lib/errors.ts';
 import { publishedPolicy } from './trusted-policy.ts';
@@ -27,6 +28,8 @@ export async function appendCommit(
     const parent = tipOf(heads);
     const id = await create(parent, await rootForTrailer(repository, heads, config));
     if ((await repository.push(branch, id, parent)) === 'pushed') return id;
+    // Many builders at once: each push that succeeds lets one of them through, so a pause in the order of a push helps.
+    await sleep(Math.random() * 100 * tries);
   }
   return null;
 }

@@ -35,6 +35,14 @@ export class GitFailure extends Error {
   }
 }
 
+/** How often a command is run if another process repacks the same repository meanwhile. */
+const REPACK_TRIES = 4;
+
+/** Whether git opened a pack under the temporary name that `git repack` gives it, and that is gone now. */
+const isRepackRace = (error: unknown): boolean =>
+  error instanceof GitFailure &&
+  /\.tmp-\d+-pack-[0-9a-f]+\.pack (?:index unavailable|cannot be accessed)/.test(error.stderr);
+
 const SSH_BY_DEFAULT = 'ssh -o BatchMode=yes -o StrictHostKeyChecking=yes';
 
 /** Runs git through simple-git on one bare repository, in the environment of git-environment.ts. */
@@ -45,7 +53,19 @@ export class Git {
   ) {}
 
   /** Runs a git command and returns its standard output. Throws a `GitFailure` if it fails, `git-timeout` after a time limit. */
-  async run(args: readonly string[], { input, signal, totalMs }: RunOptions = {}): Promise<string> {
+  async run(args: readonly string[], options: RunOptions = {}): Promise<string> {
+    for (let tries = 1; ; tries += 1)
+      try {
+        return await this.runOnce(args, options);
+      } catch (error) {
+        if (tries === REPACK_TRIES || !isRepackRace(error)) throw error;
+      }
+  }
+
+  private async runOnce(
+    args: readonly string[],
+    { input, signal, totalMs }: RunOptions = {},
+  ): Promise<string> {
     const limit = AbortSignal.timeout(this.options.totalMs ?? totalMs ?? 600_000);
     const flood = new AbortController();
     const abort = AbortSignal.any([limit, flood.signal, ...(signal ? [signal] : [])]);

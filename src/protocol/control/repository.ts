@@ -8,6 +8,7 @@ import { initRepository } from '../../lib/git/init-repository.ts';
 import { Git, GitFailure, type GitOptions, type RunOptions } from '../../lib/git/git.ts';
 import { CommitGraph } from '../../lib/git/commit-graph.ts';
 import { BRANCHES, otherObjectFormat, parseLsRemote } from '../../lib/git/ls-refs.ts';
+import { againAfterRefRace, ifAlone } from '../../lib/git/shared-clone.ts';
 import { OBJECT_ID, shortId } from '../../lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
 import { printable } from '../../lib/printable.ts';
@@ -337,7 +338,9 @@ export class ControlRepository extends CommitGraph {
     const flags = ['--progress', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
     const limit = this.options.receiveLimit ?? (await fetchLimit(this.path));
     await limitFetch(this.path, { limit, what: printable(this.url), signal }, (stop) =>
-      this.remote(['fetch', ...flags, this.url, ...refspecs], { signal: stop, totalMs: FETCH_MS }),
+      againAfterRefRace(() =>
+        this.remote(['fetch', ...flags, this.url, ...refspecs], { signal: stop, totalMs: FETCH_MS }),
+      ),
     );
     await this.maintain();
   }
@@ -359,7 +362,9 @@ export class ControlRepository extends CommitGraph {
   async maintain(limit = PACK_LIMIT): Promise<void> {
     const names = await readdir(join(this.path, 'objects', 'pack'));
     if (names.filter((name) => name.endsWith('.pack')).length <= limit) return;
-    await this.git.run(['repack', '--geometric=2', '-d', '-q']);
+    await ifAlone(join(this.path, 'repack.lock'), () =>
+      this.git.run(['repack', '--geometric=2', '-d', '-q']),
+    );
   }
 
   /** Writes objects into the clone, all or none, checked by fsck's rules and flushed. No branch points to them until they are pushed. */
