@@ -10,6 +10,7 @@ import {
   json,
   outputFile,
   receiptsBranch,
+  redrawEvery,
   repeatable,
   requestsBranch,
   run,
@@ -426,10 +427,23 @@ addCommand(program, 'vouch <files...>', 'state in a signed commit that this buil
 
 addCommand(
   program,
-  'status',
-  "show whether the signer runs, its certificates, its timestamp authorities' health and what waits for them",
+  'status [repo]',
+  'show the queue and what each request waits for, the newest outcomes, signers, certificates and alarms; redrawn on a terminal',
 )
-  ?.addOption(config('signer.yaml'))
+  ?.option(
+    '-c, --config <file>',
+    'signer.yaml, builder.yaml, voucher.yaml or auditor.yaml; or give a control repository',
+  )
+  .option('--allowed-signers <file>', 'of a control repository: who may sign requests, vouches and receipts')
+  .option(
+    '--receipt-signers <file>',
+    'who may sign receipts (default: the key that the receipt branch belongs to)',
+  )
+  .addOption(requestsBranch)
+  .addOption(receiptsBranch)
+  .option('--after <commit>', 'expect no answers to requests up to this commit (control.since)')
+  .option('--once', 'print it once, also on a terminal')
+  .addOption(redrawEvery)
   .addOption(json)
   .action(run(async () => (await import('./commands/status.ts')).statusCommand));
 

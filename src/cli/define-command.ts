@@ -81,6 +81,9 @@ export const receiptsBranch = new Option('--receipts <branch>', 'branch of recei
 export const timeout = new Option('--timeout <time>', 'how long to wait')
   .argParser(milliseconds)
   .default(30 * 60_000, '30m');
+export const redrawEvery = new Option('--every <time>', 'on a terminal: how often it is read again')
+  .argParser(milliseconds)
+  .default(2000, '2s');
 export const force = new Option('--force', 'replace an existing output file');
 export const allowTest = new Option(
   '--allow-test-certificate',

@@ -277,7 +277,8 @@ export async function collectCodes(): Promise<Codes> {
       for (const [, code = ''] of text.matchAll(/(?:\b(?:bad|warning)\(\s*|code: )'([^']+)'/g))
         add(code, 'problem');
     if (file.startsWith('app/overview/'))
-      for (const [, code = ''] of text.matchAll(/\bcode: '([^']+)'/g)) add(code, 'problem');
+      for (const [, code = ''] of text.matchAll(/(?:\bcode: |\b(?:grave|minor)\(\s*)'([^']+)'/g))
+        add(code, 'problem');
     if (file.startsWith('app/signer/'))
       for (const [, code = ''] of text.matchAll(
         /(?:met: false,\s*|\{ channel, |log\.warn\(\s*\{ |\breport\(\{\s*)code: '([^']+)'/g,

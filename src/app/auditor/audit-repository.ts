@@ -1,15 +1,14 @@
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import { whoSigned, verifyCommitSignature } from '../../lib/git/commit-signature.ts';
+import { whoSigned } from '../../lib/git/commit-signature.ts';
 import { GitFailure } from '../../lib/git/git.ts';
 import { HOLD, readHold, type Hold } from '../../protocol/control/hold.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable } from '../../lib/printable.ts';
 import { channelIn, readPolicy, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
-import { OWNER, readReceiptsOwner } from '../../protocol/control/receipts-owner.ts';
+import { OWNER, readProvenOwner } from '../../protocol/control/receipts-owner.ts';
 import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
-import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';
-import { invalid, notAllowed, usage } from '../../lib/errors.ts';
+import { invalid, usage } from '../../lib/errors.ts';
 import type { ProgressBar } from '../../lib/progress.ts';
 import type { Notice } from '../overview/model.ts';
 import { holdReason, waitingReason } from '../overview/waiting-reason.ts';
@@ -164,19 +163,7 @@ class Auditor {
   private async readOwner(root: string): Promise<Audit['receiptsBy']> {
     const findings = new Findings(root);
     const signers = this.options.receiptSigners ?? this.options.allowed;
-    const owner = await findings.try(async () => {
-      const { owner, commit } = await readReceiptsOwner(this.repository, root);
-      const { fingerprint } = parsePublicKeyLine(owner.publicKey, 'the key in signer.json');
-      if (fingerprint !== owner.fingerprint || commit.parents.length > 0)
-        throw notAllowed('receipts-root', 'the receipt branch does not begin with a sound signer.json');
-      const by = verifyCommitSignature(commit.raw, signers);
-      if (by.fingerprint !== fingerprint)
-        throw notAllowed(
-          'receipts-root',
-          `the receipt branch says that it belongs to ${fingerprint}, but ${by.fingerprint} signed that`,
-        );
-      return { principal: by.principal, key: fingerprint, name: owner.name, root };
-    });
+    const owner = await findings.try(() => readProvenOwner(this.repository, root, signers));
     this.verified += 1;
     this.problems.push(...findings.problems);
     return owner ?? null;

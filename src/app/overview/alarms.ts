@@ -1,16 +1,19 @@
 import { expiryOf } from '../../lib/x509/expiry.ts';
 import { printable } from '../../lib/printable.ts';
+import type { HeartbeatProblem } from '../../protocol/control/read-heartbeats.ts';
 import type { Hold } from '../../protocol/control/hold.ts';
-import type { ChannelOverview, Notice, RecentOutcome, SignerOverview } from './model.ts';
+import type { Alarm, ChannelOverview, Notice, RecentOutcome, SignerOverview } from './model.ts';
 
 /** Days before a certificate's end from which it is among the alarms. */
 const DAYS = 30;
 
 export interface AlarmFacts {
   readonly hold: Hold | null;
-  /** Why the policy at the tip of the receipt branch is not trusted; null if it is, or if there is no such branch. */
-  readonly policyFault: Notice | null;
+  /** Why the receipt branch, or the policy at its tip, is not trusted. */
+  readonly faults: readonly Notice[];
   readonly signers: readonly SignerOverview[];
+  /** Refs that should be heartbeats and are not. */
+  readonly problems: readonly HeartbeatProblem[];
   /** Heads that signers accepted and that the reader's history lacks, by the signer's name. */
   readonly foreignHeads: readonly { readonly signer: string; readonly head: string }[];
   readonly channels: readonly ChannelOverview[];
@@ -18,57 +21,65 @@ export interface AlarmFacts {
   readonly now: Date;
 }
 
-function signerAlarms({ state, content }: SignerOverview): Notice[] {
+const grave = (code: string, text: string): Alarm => ({ level: 'alarm', code, text });
+const minor = (code: string, text: string): Alarm => ({ level: 'warning', code, text });
+
+function signerAlarms({ state, content }: SignerOverview): Alarm[] {
   const name = `signer ${printable(content.name, 60)}`;
-  const { written, alarm, problem } = content;
-  const alarms: Notice[] = [];
-  if (alarm)
-    alarms.push({
-      code: alarm.code,
-      text: `${name} signs nothing since ${alarm.since}, because of an alarm`,
-    });
+  const { written, alarm: reported, problem } = content;
+  const alarms: Alarm[] = [];
+  if (reported)
+    alarms.push(grave(reported.code, `${name} signs nothing since ${reported.since}, because of an alarm`));
   if (state === 'silent')
-    alarms.push({ code: 'signer-silent', text: `nothing was heard from ${name} since ${written}` });
+    alarms.push(minor('signer-silent', `nothing was heard from ${name} since ${written}`));
   if (state === 'ahead')
-    alarms.push({
-      code: 'heartbeat-ahead',
-      text: `${name} dates its heartbeat ${written}, ahead of this machine's clock`,
-    });
+    alarms.push(
+      minor('heartbeat-ahead', `${name} dates its heartbeat ${written}, ahead of this machine's clock`),
+    );
   if (state === 'alive' && problem)
-    alarms.push({ code: problem.code, text: `${name} has had a problem since ${problem.since}` });
+    alarms.push(minor(problem.code, `${name} has had a problem since ${problem.since}`));
   return alarms;
 }
 
-function certificateAlarms({ name, policy, daysLeft }: ChannelOverview, now: Date): Notice[] {
+function certificateAlarms({ name, policy, daysLeft }: ChannelOverview, now: Date): Alarm[] {
   const notAfter = policy.certificate?.notAfter;
   if (daysLeft === null || notAfter === undefined || daysLeft > DAYS || policy.successor) return [];
   const { text } = expiryOf({ notAfter: new Date(notAfter) }, now);
   const what = `channel ${printable(name, 60)}: the signing certificate`;
-  return daysLeft < 0
-    ? [{ code: 'certificate-expired', text: `${what} ${text}` }]
-    : [{ code: 'certificate-expires', text: `${what} is ${text}` }];
+  return [
+    daysLeft < 0
+      ? minor('certificate-expired', `${what} ${text}`)
+      : minor('certificate-expires', `${what} is ${text}`),
+  ];
 }
 
 /** What someone has to look at, the worst first. */
-export function alarmsOf(facts: AlarmFacts): Notice[] {
-  const { hold, policyFault, signers, foreignHeads, channels, recent, now } = facts;
+export function alarmsOf(facts: AlarmFacts): Alarm[] {
+  const { hold, faults, signers, problems, foreignHeads, channels, recent, now } = facts;
   const unproven = recent.filter(({ proven }) => !proven).length;
-  return [
-    ...foreignHeads.map(({ signer, head }) => ({
-      code: 'history-differs',
-      text: `signer ${printable(signer, 60)} has accepted ${head} on the request branch, which is not in the history here: the Git host shows the two of you different histories, or this clone is old`,
-    })),
-    ...(policyFault ? [policyFault] : []),
+  const alarms = [
+    ...foreignHeads.map(({ signer, head }) =>
+      grave(
+        'history-differs',
+        `signer ${printable(signer, 60)} has accepted ${head} on the request branch, which is not in the history here: the Git host shows the two of you different histories, or this clone is old`,
+      ),
+    ),
+    ...faults.map(({ code, text }) => grave(code, text)),
     ...(unproven > 0
       ? [
-          {
-            code: 'receipts-unproven',
-            text: `${unproven} of the newest ${recent.length} receipts are not signed by a key that is trusted for receipts here; run signpipe audit`,
-          },
+          grave(
+            'receipts-unproven',
+            `${unproven} of the newest ${recent.length} receipts are not signed by a key that is trusted for receipts here; run signpipe audit`,
+          ),
         ]
       : []),
     ...signers.flatMap(signerAlarms),
-    ...(hold?.held ? [{ code: 'hold', text: 'signing is on hold' }] : []),
+    ...problems.map(({ name, code, message }) => minor(code, `the heartbeat ${name} is ignored: ${message}`)),
+    ...(hold?.held ? [minor('hold', 'signing is on hold')] : []),
     ...channels.flatMap((channel) => certificateAlarms(channel, now)),
+  ];
+  return [
+    ...alarms.filter(({ level }) => level === 'alarm'),
+    ...alarms.filter(({ level }) => level === 'warning'),
   ];
 }

@@ -1,12 +1,19 @@
 import type { Hold } from '../../protocol/control/hold.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { Receipt } from '../../protocol/control/receipt-schema.ts';
+import type { SignerHeartbeat } from '../../protocol/control/heartbeat.ts';
 import type { Heartbeat } from '../../protocol/control/signer-health.ts';
 
 /** Something that a reader should know, with a stable code. The text is fit to show. */
 export interface Notice {
   readonly code: string;
   readonly text: string;
+}
+
+/** Something that someone has to look at. */
+export interface Alarm extends Notice {
+  /** `alarm`: something is not as it should be, or is forged; `warning`: it will need work. */
+  readonly level: 'alarm' | 'warning';
 }
 
 /** The author of a commit, as far as its signature proves it. */
@@ -55,19 +62,8 @@ export interface RecentOutcome {
   readonly signer: string | null;
 }
 
-export const HEARTBEAT_STATES = ['alive', 'silent', 'stopped', 'ahead'] as const;
-
 /** What is known of one signer from its newest heartbeat. */
-export interface SignerOverview {
-  readonly content: Heartbeat;
-  /** `SHA256:` fingerprint of its receipt key. */
-  readonly key: string;
-  /**
-   * `alive`: the next heartbeat is not due. `silent`: it is more than two minutes late. `stopped`: the signer was stopped
-   * in order. `ahead`: written more than ten minutes ahead of the reader's clock, which proves nothing.
-   */
-  readonly state: (typeof HEARTBEAT_STATES)[number];
-}
+export type SignerOverview = Pick<SignerHeartbeat, 'content' | 'key' | 'state'>;
 
 /** A channel according to the newest trusted policy. */
 export interface ChannelOverview {
@@ -94,5 +90,5 @@ export interface Overview {
   readonly channels: readonly ChannelOverview[];
   readonly signers: readonly SignerOverview[];
   /** What someone has to look at, the worst first. */
-  readonly alarms: readonly Notice[];
+  readonly alarms: readonly Alarm[];
 }

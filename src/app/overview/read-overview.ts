@@ -7,10 +7,12 @@ import {
   readSignedPolicy,
   type PublishedPolicy,
 } from '../../protocol/control/published-policy.ts';
-import { unansweredRequests } from '../../protocol/control/receipt-history.ts';
-import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
+import { readHeartbeats } from '../../protocol/control/read-heartbeats.ts';
+import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { alarmsOf } from './alarms.ts';
+import { OverviewCheckpoint } from './checkpoint.ts';
 import type { ChannelOverview, Notice, Overview, SignerOverview } from './model.ts';
+import { ownerOf } from './receipt-keys.ts';
 import { recentOutcomes } from './recent-outcomes.ts';
 import { describeQueue } from './request-queue.ts';
 import { VouchCounter } from './vouch-counter.ts';
@@ -21,6 +23,8 @@ export interface OverviewOptions {
   readonly requestSigners: CommitSigners | null;
   /** Whose receipts, policies and heartbeats are trusted. */
   readonly receiptSigners: CommitSigners;
+  /** `receiptSigners` lists others too: of them, only the key that the receipt branch belongs to is trusted for receipts. */
+  readonly ownerOnly?: boolean;
   /** Requests in the history of this commit need no answer (`control.since` of the signer). */
   readonly after?: string | undefined;
   readonly now?: Date;
@@ -28,29 +32,36 @@ export interface OverviewOptions {
   readonly queue?: number;
   /** How many outcomes; 10 unless given. */
   readonly recent?: number;
-  /** The newest heartbeats; none unless given. */
+  /** The newest heartbeats; those in the repository unless given. */
   readonly signers?: readonly SignerOverview[];
+  /** The file of an `OverviewCheckpoint`; null to keep none. */
+  readonly checkpoint?: string | null;
 }
 
-interface TrustedPolicy {
+/** Whose receipts count, and the policy that one of these keys signed. */
+interface Trusted {
+  readonly signers: CommitSigners;
   readonly policy: PublishedPolicy | null;
-  readonly fault: Notice | null;
+  readonly faults: readonly Notice[];
 }
 
 /** The newest published policy, if a key that is trusted for receipts signed it. */
-async function readTrustedPolicy(
+async function readTrusted(
   repository: ControlRepository,
   tip: string | null,
-  receiptSigners: CommitSigners,
-): Promise<TrustedPolicy> {
+  root: string | null,
+  { receiptSigners, ownerOnly }: OverviewOptions,
+): Promise<Trusted> {
+  const { signers, fault } = ownerOnly
+    ? await ownerOf(repository, root, receiptSigners)
+    : { signers: receiptSigners, fault: null };
+  if (fault) return { signers, policy: null, faults: [fault] };
   try {
-    return { policy: await readSignedPolicy(repository, tip, receiptSigners), fault: null };
+    return { signers, policy: await readSignedPolicy(repository, tip, signers), faults: [] };
   } catch (error) {
     if (!isRefused(error)) throw error;
-    return {
-      policy: null,
-      fault: { code: error.code, text: `the tip of the receipt branch: ${error.message}` },
-    };
+    const untrusted = { code: error.code, text: `the tip of the receipt branch: ${error.message}` };
+    return { signers, policy: null, faults: [untrusted] };
   }
 }
 
@@ -96,15 +107,6 @@ async function foreignHeads(
   return foreign;
 }
 
-/** The requests without an answer, oldest first. */
-async function unanswered(
-  repository: ControlRepository,
-  heads: Heads,
-  after: string | undefined,
-): Promise<string[]> {
-  return unansweredRequests(repository, heads, after === undefined ? null : { requests: after });
-}
-
 /**
  * What goes on in a control repository: the queue and why each request waits, the newest outcomes, HOLD, signers,
  * certificates and alarms. Everything comes from the repository as it is on this machine, and is believed as far as a key
@@ -114,25 +116,32 @@ export async function readOverview(
   repository: ControlRepository,
   options: OverviewOptions,
 ): Promise<Overview> {
-  const { receiptSigners, requestSigners, after, now = new Date(), signers = [] } = options;
+  const { requestSigners, after, now = new Date() } = options;
   const heads = await repository.heads();
-  const { policy, fault } = await readTrustedPolicy(repository, heads.receipts, receiptSigners);
-  const [hold, waiting, recent] = await Promise.all([
-    holdAt(repository, heads.requests, options, policy),
-    unanswered(repository, heads, after),
-    recentOutcomes(repository, heads.receipts, options.recent ?? 10, receiptSigners),
+  const checkpoint = await OverviewCheckpoint.open(options.checkpoint ?? null, repository, after);
+  // One after another: each would read the same history at first.
+  const waiting = await checkpoint.unanswered(heads);
+  const root = heads.receipts === null ? null : await checkpoint.receiptsRoot(heads.receipts);
+  const trusted = await readTrusted(repository, heads.receipts, root, options);
+  const [hold, recent, heard] = await Promise.all([
+    holdAt(repository, heads.requests, options, trusted.policy),
+    recentOutcomes(repository, heads.receipts, options.recent ?? 10, trusted.signers),
+    readHeartbeats(repository, trusted.signers, now),
   ]);
+  const signers = options.signers ?? heard.signers;
+  await checkpoint.save(heads, waiting, root);
   const allowed = requestSigners ?? ANYONE;
   const requests = await describeQueue(waiting.slice(0, options.queue ?? 100), {
     repository,
     requestSigners: allowed,
     hold: await holdReason(repository, hold, { named: requestSigners !== null }),
-    policy,
-    vouches: new VouchCounter(repository, { allowed, heads, roots: policy?.roots, now }),
+    policy: trusted.policy,
+    vouches: new VouchCounter(repository, { allowed, heads, roots: trusted.policy?.roots, now }),
     signers,
     now,
   });
-  const channels = channelsOf(policy, now);
+  const channels = channelsOf(trusted.policy, now);
+  const foreign = await foreignHeads(repository, heads.requests, signers);
   return {
     at: now,
     heads: { requests: heads.requests, receipts: heads.receipts },
@@ -143,9 +152,10 @@ export async function readOverview(
     signers,
     alarms: alarmsOf({
       hold,
-      policyFault: fault,
+      faults: trusted.faults,
       signers,
-      foreignHeads: await foreignHeads(repository, heads.requests, signers),
+      problems: options.signers ? [] : heard.problems,
+      foreignHeads: foreign,
       channels,
       recent,
       now,

@@ -1,9 +1,11 @@
+import type { SignerOverview } from '../../app/overview/model.ts';
 import { isRunning, isSilent, type SignerHealth } from '../../app/signer/state/health.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable } from '../../lib/printable.ts';
 import { expiryOf } from '../../lib/x509/expiry.ts';
+import { ago } from './ago.ts';
 
 type ChannelHealth = SignerHealth['channels'][number];
 type AuthorityText = ChannelHealth['authorities'][number];
@@ -12,16 +14,6 @@ const LACKS: ReadonlyMap<string, string> = new Map([
   ['timestamp', 'no timestamp authority has answered'],
   ['key', 'the signing key has been out of reach'],
 ]);
-
-/** How long ago, in the largest unit that fits. */
-function ago(then: string, now: Date): string {
-  const seconds = Math.max(0, Math.round((now.getTime() - Date.parse(then)) / 1000));
-  if (seconds < 120) return `${seconds} s ago`;
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
-  return seconds < 172_800
-    ? `${Math.round(seconds / 3600)} h ago`
-    : `${Math.round(seconds / 86_400)} days ago`;
-}
 
 function signerLine(health: SignerHealth, now: Date): string {
   const { pid, started, written } = health;
@@ -81,4 +73,30 @@ export const statusText = (health: SignerHealth, now: Date): string =>
       ({ id, channel, first }) =>
         `request ${shortId(id)} (${printable(channel, 60)}) has been waiting since ${first}, ${ago(first, now)}`,
     ),
+  ].join('\n');
+
+function heartbeatLine({ state, content }: SignerOverview, now: Date): string {
+  const { name, started, written, signpipe } = content;
+  const signer = `${printable(name, 60)} (signpipe ${printable(signpipe, 30)})`;
+  const heard = `last heard from ${ago(written, now)}`;
+  if (state === 'stopped') return `${signer} was stopped at ${written}, ${ago(written, now)}`;
+  if (state === 'ahead') return `${signer} reports ${written}, ahead of this machine's clock`;
+  return `${signer} running since ${started}, ${state === 'silent' ? 'but silent: ' : ''}${heard}`;
+}
+
+function inHandLine({ current }: SignerOverview['content'], now: Date): string[] {
+  if (!current) return [];
+  const { request, stage, since, file, done, of } = current;
+  const programs = done === undefined || of === undefined ? '' : `, ${done} of ${plural(of, 'program')}`;
+  const what = file === undefined ? '' : ` of ${printable(file, 255)}`;
+  const taken = ago(since, now).replace(/ ago$/, '');
+  return [`  in hand      ${shortId(request)}: ${printable(stage, 60)}${programs}${what}, for ${taken}`];
+}
+
+/** What a signer said last in its heartbeat, for people. */
+export const heartbeatText = (signer: SignerOverview, now: Date): string =>
+  [
+    `signer ${heartbeatLine(signer, now)}`,
+    ...inHandLine(signer.content, now),
+    ...signer.content.channels.flatMap((channel) => channelLines(channel, now)),
   ].join('\n');

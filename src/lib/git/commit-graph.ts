@@ -4,6 +4,7 @@ import { GitFailure, type Git } from './git.ts';
 import {
   isNearAncestor,
   firstParentsBetween,
+  firstParentsUpTo,
   linearHistory,
   commitsChanging,
   type CommitRef,
@@ -68,7 +69,10 @@ export class CommitGraph {
 
   /** The newest commits of the first-parent history of `tip`, at most `count`, newest first, with their parents. */
   async newestFirstParents(tip: string, count: number): Promise<CommitRef[]> {
-    return this.revList(tip, [], ['--first-parent', '--topo-order', '--parents', `--max-count=${count}`]);
+    const walked = await firstParentsUpTo(this, tip, count);
+    if (walked) return walked;
+    // One chain needs no sorting, for which git would read all of it.
+    return this.revList(tip, [], ['--first-parent', '--parents', `--max-count=${count}`]);
   }
 
   /** The commits without parents in the history of `tip`. */
@@ -99,7 +103,10 @@ export class CommitGraph {
   /** The commits that changed `path` against every parent, newest first (parents after children). */
   async commitsTouching(tip: string, path: string, exclude: readonly string[] = []): Promise<string[]> {
     const key = [path, ...exclude].join(' ');
-    const ids = (await this.touchedSince(tip, path, key)) ?? (await this.allTouching(tip, path, exclude));
+    const ids =
+      (await this.touchedSince(tip, path, key)) ??
+      (await this.touchedLongSince(tip, path, exclude)) ??
+      (await this.allTouching(tip, path, exclude));
     if (this.touched.size >= PATHS_LIMIT) this.touched.clear();
     this.touched.set(key, { tip, ids });
     return [...ids];
@@ -115,6 +122,21 @@ export class CommitGraph {
     const added = cached && (await this.walkTo(linearHistory, tip, [cached.tip]));
     const newer = added && (await commitsChanging(this, added, path));
     return newer ? [...newer, ...cached.ids] : null;
+  }
+
+  /**
+   * Adds all later commits to the result for an earlier tip; null if there is none, or if it is not in the history. Git
+   * compares a merge only with parents outside of the earlier history, so one of a side with the path and a side without
+   * may be missing or listed in addition; what such a merge has, one of its parents has too.
+   */
+  private async touchedLongSince(
+    tip: string,
+    path: string,
+    exclude: readonly string[],
+  ): Promise<readonly string[] | null> {
+    const cached = this.touched.get([path, ...exclude].join(' '));
+    if (!cached || !(await this.isAncestor(cached.tip, tip))) return null;
+    return [...(await this.allTouching(tip, path, [cached.tip, ...exclude])), ...cached.ids];
   }
 
   /** Runs `git rev-list`. Parents are listed only with `--parents` among the options. */

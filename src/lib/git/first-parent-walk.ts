@@ -48,6 +48,23 @@ export async function firstParentsBetween(
   return commits;
 }
 
+/** The newest `count` commits of the first-parent history of `tip`, newest first; null if they are many, or cannot be read here. */
+export async function firstParentsUpTo(
+  reader: CommitReader,
+  tip: string,
+  count: number,
+): Promise<CommitRef[] | null> {
+  if (count > WALK_LIMIT) return null;
+  const commits: CommitRef[] = [];
+  for (let id: string | undefined = tip; id !== undefined && commits.length < count;) {
+    const commit: Commit | null = await orNull(reader.readCommit(id));
+    if (commit === null) return null;
+    commits.push({ id, parents: commit.parents });
+    id = commit.parents[0];
+  }
+  return commits;
+}
+
 /** All commits that `tip` has and `base` does not, newest first; null if one of them is a merge, or the way is long. */
 export async function linearHistory(
   reader: CommitReader,

@@ -89,6 +89,43 @@ export async function unansweredAmong(
   );
 }
 
+/**
+ * The requests that no receipt answers, oldest first, from those that were unanswered at earlier heads. Reads only what
+ * came since. Null if the branches do not continue from those heads. In any other case the result is that of
+ * `unansweredRequests`: a request in the earlier history is unanswered if it was then and no later receipt answers it, and
+ * for those that came since `unansweredAmong` decides.
+ */
+export async function unansweredSince(
+  repository: ControlRepository,
+  { requests, receipts }: Pick<Heads, 'requests' | 'receipts'>,
+  known: { readonly requests: string; readonly receipts: string; readonly unanswered: readonly string[] },
+): Promise<string[] | null> {
+  if (requests === null || receipts === null) return null;
+  if (!(await repository.isAncestor(known.requests, requests))) return null;
+  const steps = await continuation(repository, receipts, known.receipts);
+  if (steps === null) return null;
+  const answered = answersIn(steps);
+  const commits = await commitsAfter(repository, requests, known);
+  return [
+    ...known.unanswered.filter((id) => !answered.has(id)),
+    ...(await unansweredAmong(repository, commits, { requests, receipts }, known)),
+  ];
+}
+
+/** The commits of the receipt branch after `from`, oldest first; null if its first parents do not lead back there. */
+async function continuation(
+  repository: ControlRepository,
+  tip: string,
+  from: string,
+): Promise<ReceiptStep[] | null> {
+  if (tip === from) return [];
+  const steps = await receiptsSince(repository, tip, from);
+  const [first] = steps;
+  if (first === undefined) return null;
+  const { parents } = await repository.readCommit(first.id);
+  return parents[0] === from ? steps : null;
+}
+
 /** The latest receipt for a request, or null. */
 export async function findReceipt(
   repository: ControlRepository,

@@ -1,6 +1,8 @@
 import { z } from 'zod';
-import { invalid } from '../../lib/errors.ts';
+import { invalid, notAllowed } from '../../lib/errors.ts';
+import { verifyCommitSignature, type CommitSigners } from '../../lib/git/commit-signature.ts';
 import { shortId, type Commit } from '../../lib/git/objects.ts';
+import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { parseJson } from './receipt.ts';
 import type { ControlRepository } from './repository.ts';
 
@@ -26,7 +28,14 @@ export async function readReceiptsOwner(
   tip: string,
 ): Promise<{ owner: ReceiptsOwner; commit: Commit }> {
   const root = (await repository.firstParents(tip)).at(-1);
-  const commit = await repository.readCommit(root?.id ?? tip);
+  return readOwnerIn(repository, root?.id ?? tip);
+}
+
+async function readOwnerIn(
+  repository: ControlRepository,
+  root: string,
+): Promise<{ readonly owner: ReceiptsOwner; readonly commit: Commit }> {
+  const commit = await repository.readCommit(root);
   const bytes = await repository.readFileAt(commit, OWNER, OWNER_LIMIT);
   const owner = ownerSchema.safeParse(bytes && parseJson(bytes, OWNER));
   if (!owner.success)
@@ -35,4 +44,37 @@ export async function readReceiptsOwner(
       `the receipt branch begins with ${shortId(commit.id)}, which does not name its owner`,
     );
   return { owner: owner.data, commit };
+}
+
+/** The owner of the receipts, proved by the first commit of the branch. */
+export interface ProvenOwner {
+  /** The name of its key in the reader's list. */
+  readonly principal: string;
+  /** `SHA256:` fingerprint. */
+  readonly key: string;
+  readonly name: string;
+  /** The first commit. */
+  readonly root: string;
+}
+
+/**
+ * The owner of the receipts: the key that the branch's first commit names. Throws `receipts-root` unless that commit has
+ * no parents and that key signed it, and as `verifyCommitSignature` does unless the key is among `signers`.
+ */
+export async function readProvenOwner(
+  repository: ControlRepository,
+  root: string,
+  signers: CommitSigners,
+): Promise<ProvenOwner> {
+  const { owner, commit } = await readOwnerIn(repository, root);
+  const { fingerprint } = parsePublicKeyLine(owner.publicKey, 'the key in signer.json');
+  if (fingerprint !== owner.fingerprint || commit.parents.length > 0)
+    throw notAllowed('receipts-root', 'the receipt branch does not begin with a sound signer.json');
+  const by = verifyCommitSignature(commit.raw, signers);
+  if (by.fingerprint !== fingerprint)
+    throw notAllowed(
+      'receipts-root',
+      `the receipt branch says that it belongs to ${fingerprint}, but ${by.fingerprint} signed that`,
+    );
+  return { principal: by.principal, key: fingerprint, name: owner.name, root };
 }

@@ -5,7 +5,8 @@ import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { fetchHeartbeats } from './read-heartbeats.ts';
 import { ControlRepository, type Branches } from './repository.ts';
 
-const isUrl = (repo: string): boolean =>
+/** Whether this names a repository elsewhere, not a folder. */
+export const isUrl = (repo: string): boolean =>
   /^[a-z][a-z0-9+.-]*:\/\//.test(repo) || (/^[^/]+:/.test(repo) && !existsSync(repo));
 
 /** A control repository that is kept open. */

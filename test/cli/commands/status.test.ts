@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { checkHealth } from '../../../src/app/site/doctor/check-health.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import type { SignerHealth } from '../../../src/app/signer/state/health.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
+import { onTerminal } from '../../terminal.ts';
 import { until } from '../../until.ts';
 import { Hostile } from '../../world/hostile.ts';
 import { assertRefused, signpipe, World, type Ended } from '../../world/site.ts';
@@ -86,6 +88,8 @@ describe('signpipe status', () => {
         new RegExp(`^request ${id.slice(0, 7)}.*\\(default\\) has been waiting since \\d{4}-`, 'm'),
       );
       assert.match(stdout, /circuit (?:half-)?open, .*failures?, the last .*\[timestamp-http\]/);
+      assert.match(stdout, /^queue: 1 request\n {2}[0-9a-f]{12} {2}b\.zip, by builder@sandbox, /m);
+      assert.match(stdout, /^newest outcomes\n {2}[0-9a-f]{12} {2}TEST signed {2}a\.zip, /m);
       const signed = await asJson();
       assert.equal(signed.running, true);
       assert.equal(signed.channels[0]?.waiting?.for, 'timestamp');
@@ -137,5 +141,108 @@ describe('signpipe status', () => {
     assert.equal((await status()).status, 0);
     await writeFile(file(), '{"version":1,');
     assertRefused(await status(), 1, 'status-unknown', /is damaged/);
+  });
+});
+
+describe('signpipe status of a repository', () => {
+  interface Report {
+    readonly version: number;
+    readonly queue: {
+      readonly total: number;
+      readonly requests: { readonly request: string; readonly waitsFor: { readonly code: string } }[];
+    };
+    readonly recent: { readonly outcome: string; readonly proven: boolean }[];
+    readonly alarms: { readonly code: string }[];
+    readonly channels: { readonly name: string; readonly daysLeft: number }[];
+  }
+  const cache = (): NodeJS.ProcessEnv => ({ XDG_CACHE_HOME: world.at('cache') });
+  const clone = (...more: string[]): Promise<Ended> =>
+    signpipe(['status', world.control, ...more], { env: cache() });
+  const signers = (): string[] => ['--allowed-signers', world.at('keys', 'audit_signers')];
+  const read = async (ended: Promise<Ended>, code = 0): Promise<Report> => {
+    const { status: ending, stdout, stderr } = await ended;
+    assert.equal(ending, code, stderr);
+    return JSON.parse(stdout) as Report;
+  };
+
+  it('is the same for operator, builder, auditor and a reader of a clone', async () => {
+    const builder = signpipe(['status', '-c', world.site.builderConfig, '--json']);
+    const auditor = world.at('auditor.yaml');
+    const config = await readFile(world.site.builderConfig, 'utf8');
+    const control = /^control:\n(?: .*\n)+/m.exec(config)?.[0] ?? '';
+    await writeFile(
+      auditor,
+      `${control}trust: { allowedSigners: keys/audit_signers }\nstate: auditor-state\n`,
+    );
+    const reports = [
+      await read(builder),
+      await read(signpipe(['status', '-c', auditor, '--json'])),
+      await read(clone('--json', ...signers())),
+      await read(clone('--json', ...signers(), '--receipt-signers', world.at('keys', 'receipt_signers'))),
+    ];
+    for (const report of reports) {
+      assert.equal(report.version, 1);
+      assert.deepEqual(
+        report.queue.requests.map(({ waitsFor }) => waitsFor.code),
+        ['signer'],
+      );
+      assert.deepEqual(
+        report.recent.map(({ outcome, proven }) => [outcome, proven]),
+        [['signed', true]],
+      );
+      assert.deepEqual(report.alarms, []);
+      assert.equal(report.channels[0]?.name, 'default');
+    }
+  });
+
+  it('shows names from outside as text', async () => {
+    const host = new Hostile(world);
+    await host.request('c.zip', { message: 'Sign it\n\nChannel: default\n', author: 'Ann\u001b[2J\u202eX' });
+    const { stdout, status: code } = await clone(...signers());
+    assert.equal(code, 0);
+    assert.match(stdout, /^queue: 2 requests$/m);
+    assert.doesNotMatch(stdout, /[^\P{C}\n]/u);
+  });
+
+  it('answers the same from what it kept of the history, and if that is damaged', async () => {
+    const [kept = ''] = await readdir(world.at('cache', 'signpipe'));
+    const before = await read(clone('--json', ...signers()));
+    assert.equal(before.queue.total, 2);
+    await writeFile(world.at('cache', 'signpipe', kept), '{"version":1,');
+    assert.deepEqual((await read(clone('--json', ...signers()))).queue, before.queue);
+  });
+
+  it('receipts-root: exit status 3 if the keys are not those of the receipts', async () => {
+    const builders = world.at('keys', 'allowed_signers');
+    const { alarms, channels } = await read(clone('--json', '--allowed-signers', builders), 3);
+    assert.deepEqual(
+      alarms.map(({ code }) => code),
+      ['commit-signer-unknown', 'receipts-unproven'],
+    );
+    assert.deepEqual(channels, []);
+  });
+
+  it('is redrawn on a terminal, and leaves the last state there when it is stopped', async () => {
+    const main = join(import.meta.dirname, '../../../dist/main.js');
+    const command = [process.execPath, main, 'status', world.control, ...signers(), '--every', '1s'];
+    const { text } = await onTerminal(
+      [
+        '/bin/sh',
+        '-c',
+        `TERM=xterm NO_COLOR=1 XDG_CACHE_HOME=${world.at('cache')} ${command.join(' ')} & sleep 1.8; kill $!; wait $!`,
+      ],
+      { cwd: world.site.dir },
+    );
+    const drawn = text.split('\u001b[H').length - 1;
+    assert.ok(drawn >= 1, text);
+    assert.ok(text.startsWith('\u001b[?1049h'));
+    const [, left = ''] = text.split('\u001b[?1049l');
+    assert.match(left, /^queue: 2 requests\r$[^]*^newest outcomes\r$/m);
+    assert.doesNotMatch(left, /[^\P{C}\r\n]/u);
+  });
+
+  it('status-signers-missing, status-of-what: says what is missing', async () => {
+    assertRefused(await clone(), 2, 'status-signers-missing');
+    assertRefused(await signpipe(['status']), 2, 'status-of-what');
   });
 });

@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { SignpipeError } from '../../../lib/errors.ts';
+import { ANYONE, type CommitSigners } from '../../../lib/git/commit-signature.ts';
+import { AllowedSigners, isRefusal } from '../../../lib/sshsig/allowed-signers.ts';
+import { ControlRepository, type Branches } from '../../../protocol/control/repository.ts';
+import type { SignerConfig } from '../../config/signer.ts';
+import { isRunning, isSilent, readHealth } from '../../signer/state/health.ts';
+import { readOverview } from '../read-overview.ts';
+import type { StatusReport, StatusSource } from './status-source.ts';
+
+/** The signers whom any channel permits; null if a channel needs no list. */
+async function signersOf({ channels }: SignerConfig): Promise<CommitSigners | null> {
+  const lists: AllowedSigners[] = [];
+  for (const { trust } of channels.values()) {
+    if (trust.allowedSigners === undefined) return null;
+    const revoked = trust.revokedKeys === undefined ? {} : { revoked: trust.revokedKeys };
+    lists.push(await AllowedSigners.load(trust.allowedSigners, revoked));
+  }
+  return anyOf(lists);
+}
+
+function anyOf([first, ...others]: readonly AllowedSigners[]): CommitSigners | null {
+  if (!first || others.length === 0) return first ?? null;
+  return {
+    find: (...question) => {
+      const verdict = first.find(...question);
+      if (!isRefusal(verdict)) return verdict;
+      return others.map((list) => list.find(...question)).find((each) => !isRefusal(each)) ?? verdict;
+    },
+    persons: () => first.persons(),
+  };
+}
+
+/** The signer's clone; null if there is none yet, or nothing in it. */
+async function openClone(
+  path: string,
+  branches: Pick<Branches, 'requests' | 'receipts'>,
+): Promise<ControlRepository | null> {
+  try {
+    return await ControlRepository.openExisting(path, branches);
+  } catch (error) {
+    if (
+      error instanceof SignpipeError &&
+      ['control-no-branches', 'control-not-a-repository'].includes(error.code)
+    )
+      return null;
+    throw error;
+  }
+}
+
+/**
+ * The status for the signer's operator, from its state folder and its clone alone: no lock is taken, and no host is
+ * asked.
+ */
+export async function signerStatus(config: SignerConfig): Promise<StatusSource> {
+  const { state, control } = config;
+  const clone = join(state, 'control.git');
+  const { requests, receipts } = control;
+  let repository: ControlRepository | null = null;
+  const read = async (now: Date): Promise<StatusReport> => {
+    const health = await readHealth(state);
+    const report = { ...health, running: isRunning(health), silent: isSilent(health, now) };
+    repository ??= await openClone(clone, { requests, receipts });
+    if (repository === null) return { overview: null, health: report, notes: [] };
+    const overview = await readOverview(repository, {
+      requestSigners: await signersOf(config),
+      // The signer accepts no receipt of another key into its clone without an alarm.
+      receiptSigners: ANYONE,
+      ownerOnly: true,
+      after: control.since,
+      // Its own state folder is newer than any heartbeat.
+      signers: [],
+      now,
+      checkpoint: join(state, 'overview'),
+    });
+    return { overview, health: report, notes: [] };
+  };
+  return { read, close: () => Promise.resolve(repository?.close()) };
+}
