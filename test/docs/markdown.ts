@@ -18,7 +18,7 @@ export interface Document {
   readonly prose: string;
   /** The contents of `code spans` in the prose. */
   readonly spans: readonly string[];
-  /** Link targets in the prose. */
+  /** Link targets in the prose, and pictures. */
   readonly links: readonly string[];
   /** Anchors that GitHub makes from the headings. */
   readonly anchors: ReadonlySet<string>;
@@ -45,7 +45,7 @@ function parse(path: string, text: string): Document {
     blocks,
     prose,
     spans: [...prose.matchAll(/`([^`\n]+(?:\n[^`\n]+)?)`/g)].map(([, span = '']) => span.replace('\n', ' ')),
-    links: [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target),
+    links: [...prose.matchAll(/(?:\]\(|\bsrc(?:set)?=")([^)\s"]+)[)"]/g)].map(([, target = '']) => target),
     anchors: new Set([...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => anchorOf(heading))),
   };
 }
