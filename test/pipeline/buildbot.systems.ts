@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { buildPe } from '../fixtures/pe.ts';
+import { provideDebian } from '../systems/debian-packages.ts';
 import { World } from '../world/site.ts';
 import { commitByHand } from './buildbot/commits.ts';
 import { Buildbot, RESULTS } from './buildbot/master.ts';
-import { provideBuildbot } from './buildbot/packages.ts';
 import { pipeline } from './site.ts';
 
 const run = promisify(execFile);
@@ -24,7 +24,14 @@ async function zipOf(world: World, name: string, content: Buffer): Promise<strin
   return world.at(name);
 }
 
-before(provideBuildbot);
+before(() =>
+  provideDebian({
+    buildbot: '/usr/bin/buildbot',
+    'buildbot-worker': '/usr/bin/buildbot-worker',
+    pyflakes3: '/usr/bin/pyflakes3',
+    mypy: '/usr/bin/mypy',
+  }),
+);
 
 describe('the module for Buildbot', () => {
   it('is Python that pyflakes and mypy accept', async () => {
@@ -143,11 +150,26 @@ describe('Buildbot, with builds that wait for their signatures', () => {
     assert.match(await world.git('log', '-1', '--format=%B', 'signed'), /^Reason: request-cancelled/m);
   });
 
+  it('a build that is stopped after its request was pushed, but before the id is known, withdraws it too', async () => {
+    await bot.slow(true);
+    await bot.force();
+    const sign = await bot.build('sign', 5);
+    await bot.said(sign, 'request signatures', /./);
+    await bot.control('stop', `builds/${sign.buildid}`, { reason: 'too early' });
+    await bot.said(sign, 'request signatures', /^stopping when the request is made/);
+    const { result, steps } = await bot.ended('sign', 5);
+    await bot.slow(false);
+    assert.equal(result, 'cancelled');
+    assert.match(steps['withdraw the request']?.state_string ?? '', /^request [0-9a-f]{12} withdrawn$/);
+    await world.watchOnce();
+    assert.match(await world.git('log', '-1', '--format=%B', 'signed'), /^Reason: request-cancelled/m);
+  });
+
   it('an outage is an exception, and says what is down', async () => {
     const config = await readFile(world.site.builderConfig, 'utf8');
     await writeFile(world.site.builderConfig, config.replaceAll(`:${world.sshd.port}/`, ':1/'));
     await bot.force();
-    const { result, steps } = await bot.ended('sign', 5);
+    const { result, steps } = await bot.ended('sign', 6);
     assert.equal(result, 'exception');
     assert.match(steps['request signatures']?.state_string ?? '', /^out of order: .*\[[a-z-]+\]$/);
     assert.equal(steps['withdraw the request']?.results, RESULTS.indexOf('skipped'));

@@ -117,6 +117,7 @@ class SignpipeStep(buildstep.ShellMixin, buildstep.BuildStep):
     flunkOnFailure = True
     site: Site
     stopped: bool
+    cmd: Any
     # What the summary says.
     text = ""
     # The results and the error code of a command that failed.
@@ -224,26 +225,25 @@ class SignpipeSubmit(SignpipeStep):
         self.product = product
         self.revision = util.Property(REVISION, default="unknown")
         self.requests = requests
-        self.uploaded = False
 
     def said(self, line: str) -> None:
-        if line.startswith("uploaded "):
-            self.uploaded = True
-            self.show("uploaded; requesting signatures")
-        elif line.startswith("warning: "):
+        if line.startswith(("uploaded ", "warning: ")) and not self.stopped:
             self.show(line)
 
     @defer.inlineCallbacks
     def interrupt(self, reason: Any) -> Steps:
         """
-        Once the file is uploaded, the request is a matter of a second: let it end, so that its id is known and it can be
-        withdrawn. Killed halfway, it could have been pushed already.
+        Lets the command end, so that the request's id is known and it can be withdrawn: killed, it could have pushed the
+        request already. Stopped a second time, it is killed.
         """
-        if not self.uploaded or not isinstance(reason, str):
+        if not isinstance(reason, str):  # the worker is lost
             yield super().interrupt(reason)
-            return
-        if not self.stopped:
-            self.stopped = True  # what BuildStep.interrupt does, except that the command goes on
+        elif self.stopped:
+            if self.cmd is not None:
+                yield self.cmd.interrupt(reason)
+        else:
+            self.stopped = True
+            self.show("stopping when the request is made, which is then withdrawn; stop again to kill it")
             yield self.addCompleteLog("cancelled", reason)
 
     @defer.inlineCallbacks

@@ -50,6 +50,14 @@ export interface MasterOptions {
   readonly more?: string;
 }
 
+/** The worker's signpipe. While there is a file `signpipe.slow`, `submit` reports late: its request is pushed, its id not known. */
+const PROGRAM = `#!/bin/sh
+reply=$(${process.execPath} ${main} "$@") || status=$?
+if [ "$1" = submit ] && [ -e "$0.slow" ]; then sleep 4; fi
+printf '%s\\n' "$reply"
+exit "\${status:-0}"
+`;
+
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
@@ -59,14 +67,18 @@ async function freePort(): Promise<number> {
 }
 
 /** The shipped master.cfg with what a site fills in, and the tests' way to ask the master. */
-async function configuration(options: MasterOptions, port: number, portFile: string): Promise<string> {
+async function configuration(
+  options: MasterOptions,
+  port: number,
+  portFile: string,
+  program: string,
+): Promise<string> {
   const { world, wait, zip, site = '', more = '' } = options;
   const shipped = await readFile(pipeline('builder/buildbot/master.cfg'), 'utf8');
-  const program = JSON.stringify([process.execPath, main]).slice(1, -1);
   const filled = shipped
     .replace(
       'config="/home/buildbot/signpipe/builder.yaml"',
-      `config="${world.site.builderConfig}", program=(${program}), allow_test_certificate=True, timeout="60s"${site}`,
+      `config="${world.site.builderConfig}", program=("${program}",), allow_test_certificate=True, timeout="60s"${site}`,
     )
     .replace('WAIT = True', `WAIT = ${wait ? 'True' : 'False'}`)
     .replace('tcp:9989:', `tcp:${port}:`)
@@ -117,7 +129,12 @@ export class Buildbot {
     });
     const module = 'signpipe_buildbot.py';
     await copyFile(pipeline(`builder/buildbot/${module}`), join(folder, 'master', module));
-    await writeFile(join(folder, 'master', 'master.cfg'), await configuration(options, port, portFile));
+    const program = join(folder, 'signpipe');
+    await writeFile(program, PROGRAM, { mode: 0o755 });
+    await writeFile(
+      join(folder, 'master', 'master.cfg'),
+      await configuration(options, port, portFile, program),
+    );
     await run('buildbot', ['checkconfig', join(folder, 'master')], { env }).catch(
       (error: { stdout: string }) => {
         throw new Error(error.stdout);
@@ -144,6 +161,12 @@ export class Buildbot {
   private async hasWorkers(): Promise<boolean> {
     const workers = await this.get<{ connected_to: unknown[] }[]>('workers');
     return workers.length === 2 && workers.every(({ connected_to }) => connected_to.length > 0);
+  }
+
+  /** Makes `submit` report the request's id four seconds late, or no longer. */
+  slow(on: boolean): Promise<void> {
+    const file = join(this.folder, 'signpipe.slow');
+    return on ? writeFile(file, '') : rm(file, { force: true });
   }
 
   /** A path in the master's folder. */

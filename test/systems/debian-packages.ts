@@ -1,18 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
-/** Debian's packages that only the systems test of Buildbot needs, and a file of each. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  buildbot: '/usr/bin/buildbot',
-  'buildbot-worker': '/usr/bin/buildbot-worker',
-  pyflakes3: '/usr/bin/pyflakes3',
-  mypy: '/usr/bin/mypy',
-};
+/** Debian packages, and a file of each, by which is seen whether it is installed. */
+type Packages = Readonly<Record<string, string>>;
 
-const missing = (): string[] => Object.keys(PACKAGES).filter((name) => !existsSync(PACKAGES[name] ?? ''));
-
-/** Installs Buildbot, if the test runs as root; otherwise names what is missing. */
-export function provideBuildbot(): void {
+/** Provides what only one systems test needs: installs it as root, and otherwise names what is missing. */
+export function provideDebian(packages: Packages): void {
+  const missing = (): string[] => Object.keys(packages).filter((name) => !existsSync(packages[name] ?? ''));
   if (missing().length > 0 && process.getuid?.() === 0) {
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
     const args = ['install', '--yes', '--quiet', '--no-install-recommends', ...missing()];
