@@ -38,6 +38,8 @@ const TOOLS: Readonly<Record<string, string>> = {
   'pkcs11-tool': 'opensc',
   'p11-kit': 'p11-kit',
   ip: 'iproute2',
+  dash: 'dash',
+  shellcheck: 'shellcheck',
   'systemd-notify': 'systemd',
 };
 

@@ -7,11 +7,13 @@ import {
   mkdtemp,
   readdir,
   readFile,
+  rm,
   stat,
   symlink,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
@@ -101,6 +103,17 @@ describe('recipes for CI systems', () => {
           : [REQUEST, WAIT, WITHDRAW];
       assert.deepEqual(calls(scripts), expected);
     });
+
+  it('shellcheck finds nothing in them, in request.sh and in the hooks', async () => {
+    const all: string[] = [];
+    for (const name of Object.keys(RECIPES)) all.push(...Object.values(await scriptsOf(name)).flat());
+    const file = join(await mkdtemp(join(tmpdir(), 'signpipe-scripts-')), 'all.sh');
+    await writeFile(file, `#!/bin/sh\n${[...new Set(all)].join('\n')}\n`);
+    const own = ['builder/request.sh', 'hooks/update', 'hooks/post-receive'].map(pipeline);
+    const { stdout } = await run('shellcheck', [file, ...own]).catch((error: { stdout: string }) => error);
+    assert.equal(stdout, '');
+    await rm(dirname(file), { recursive: true });
+  });
 
   for (const name of ['github/sign.yml', 'github/sign-without-waiting.yml', 'forgejo/sign.yml'])
     it(`${name}: the job that builds sees no secret, and a cancelled one withdraws its request`, async () => {

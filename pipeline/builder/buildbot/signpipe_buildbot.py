@@ -19,7 +19,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Generator, Optional
+from typing import Any, ClassVar, Generator, Optional
 
 from buildbot.plugins import steps, util
 from buildbot.process import buildstep, logobserver
@@ -174,10 +174,19 @@ class Requests:
     """The requests of this master, in a folder: which build of the product each of them is for."""
 
     KEPT = 90 * 24 * 3600  # seconds
+    # How many submissions are under way, by folder: a reconfiguration makes a new object.
+    _submitting: ClassVar[dict[str, int]] = {}
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.submitting = 0
+
+    @property
+    def submitting(self) -> int:
+        return self._submitting.get(self.folder, 0)
+
+    @submitting.setter
+    def submitting(self, count: int) -> None:
+        self._submitting[self.folder] = count
 
     def _path(self, request: str) -> str:
         return os.path.join(self.folder, f"{request}.json")
@@ -271,7 +280,7 @@ class SignpipeSubmit(SignpipeStep):
     def keep(self, request: str) -> Steps:
         self.setProperty(REQUEST, request, self.name)
         self.show(f"request {request[:12]}")
-        if self.requests is not None:
+        if self.requests is not None and not self.stopped:
             unsigned = self.getProperty(UNSIGNED)
             self.requests.add(request, {PRODUCT: self.product, UNSIGNED: unsigned, REVISION: self.revision})
         yield None
