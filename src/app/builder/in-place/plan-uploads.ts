@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { constants, copyFile, mkdir } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { constants, copyFile } from 'node:fs/promises';
+import { basename, extname, join } from 'node:path';
 import { compilePatterns } from '../../../engine/artifact/globs.ts';
 import { usage } from '../../../lib/errors.ts';
 import { createZip } from '../../../lib/zip/create-zip.ts';
@@ -45,18 +45,16 @@ function uniqueName(name: string, as: string | undefined): string {
   return `${plain}-${randomBytes(6).toString('hex')}${extension.replaceAll(OTHER_CHARACTERS, '_')}`;
 }
 
-/** Throws `in-place-not-signed` if the channel's policy would leave an entry alone. */
+/** Throws `in-place-not-signed` if the channel's policy would leave a program alone. */
 function requireSignedNames(planned: readonly PlannedTarget[], patterns: readonly string[]): void {
   const isOurs = compilePatterns(patterns);
-  const other = planned.find(({ entry }) => entry !== undefined && !isOurs(entry));
-  if (!other) return;
-  throw usage(
-    'in-place-not-signed',
-    `${other.target.given}: the signer does not sign files of this name in a zip`,
-    {
-      hint: `it signs: ${patterns.join(', ')}; submit this file by itself, or ask the signer's operator to add it to signing.files`,
-    },
+  const other = planned.find(
+    ({ target, entry = target.name }) => target.kind === 'program' && !isOurs(entry),
   );
+  if (!other) return;
+  throw usage('in-place-not-signed', `${other.target.given}: the signer does not sign files of this name`, {
+    hint: `it signs: ${patterns.join(', ')}; ask its operator to add this one to signing.files`,
+  });
 }
 
 interface UploadOptions {
@@ -84,14 +82,13 @@ export async function planUploads(
 ): Promise<PlannedUpload[]> {
   const programs = targets.filter(({ kind }) => kind === 'program');
   const isPacked = programs.length > 1;
+  const planned: PlannedTarget[] = isPacked ? entriesFor(programs) : programs.map((target) => ({ target }));
+  if (patterns) requireSignedNames(planned, patterns);
   const alone = isPacked ? targets.filter(({ kind }) => kind === 'zip') : targets;
   const uploads: PlannedUpload[] = [];
   if (isPacked) {
-    const planned = entriesFor(programs);
-    if (patterns) requireSignedNames(planned, patterns);
     const name = uniqueName('in-place.zip', as);
     const path = join(scratch, name);
-    await mkdir(dirname(path), { recursive: true });
     await createZip(
       planned.map(({ target, entry = target.name }) => ({ path: target.path, name: entry })),
       path,

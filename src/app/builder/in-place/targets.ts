@@ -1,5 +1,6 @@
 import { access, constants, realpath, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { mayBeProgram } from '../../../engine/formats/program-names.ts';
 import { recognize } from '../../../engine/formats/recognize.ts';
 import { withFile } from '../../../lib/bytes/byte-source.ts';
 import { hasCode, usage } from '../../../lib/errors.ts';
@@ -11,7 +12,7 @@ export interface Target {
   readonly given: string;
   /** Where it is; of a symbolic link, the file that it leads to. */
   readonly path: string;
-  /** Its name without folders. */
+  /** Its name for the signer, without folders. */
   readonly name: string;
   readonly kind: 'program' | 'zip';
 }
@@ -32,6 +33,17 @@ async function locate(given: string): Promise<{ path: string; identity: string }
 }
 
 /**
+ * The name under which the signer sees a file, whose policy decides by names: installers are made under temporary names
+ * such as `nst4F2.tmp`, so a PE file without the extension of a program gets `.exe`.
+ */
+async function nameFor(path: string): Promise<string> {
+  const name = basename(path);
+  if (mayBeProgram(name)) return name;
+  const head = await withFile(path, (file) => file.read(0, Math.min(file.size, 2)));
+  return head.toString('latin1') === 'MZ' ? `${name}.exe` : name;
+}
+
+/**
  * The files that a command line names, each once, whatever links lead to it. Throws `file-not-found`, `not-a-file`,
  * `permission-denied`, and `in-place-not-a-program` for what cannot be signed (usage).
  */
@@ -45,7 +57,7 @@ export async function findTargets(paths: readonly string[]): Promise<Target[]> {
       throw usage('in-place-not-a-program', `${given}: is not a file that can be signed`, {
         hint: 'name programs, packages, scripts and zips only; nothing was uploaded',
       });
-    targets.set(identity, { given, path, name: basename(path), kind });
+    targets.set(identity, { given, path, name: await nameFor(path), kind });
   }
   return [...targets.values()];
 }

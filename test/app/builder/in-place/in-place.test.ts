@@ -109,8 +109,8 @@ describe('submit --in-place', () => {
     await assertTidy(two);
   });
 
-  it('takes a lone program under a name of its own, and leaves one alone that is signed already', async () => {
-    const path = await build('lone/Setup (x64).exe');
+  it('takes a lone program under a name of its own, with the extension of a program, and leaves one alone that is signed already', async () => {
+    const path = await build('lone/nst4F2.tmp');
     const before = await readFile(path);
     const { request } = await whileSigning(inPlace([path], { as: 'product.exe' }));
     await assertSigned(path, before);
