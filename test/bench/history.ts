@@ -24,7 +24,7 @@ const STEP = 60_000;
 const WRITER = { name: 'Sandbox signer', email: '' };
 
 /** Collects objects in place of a repository, so that a thousand commits need one call of git. */
-class ObjectCollector {
+export class ObjectCollector {
   readonly objects: NewObject[] = [];
   writeObjects(objects: readonly NewObject[]): Promise<void> {
     this.objects.push(...objects);
@@ -32,7 +32,8 @@ class ObjectCollector {
   }
 }
 
-async function index(repository: string, objects: readonly NewObject[]): Promise<void> {
+/** Adds objects to a repository. */
+export async function indexObjects(repository: string, objects: readonly NewObject[]): Promise<void> {
   const git = spawn('git', ['-C', repository, 'index-pack', '--stdin'], {
     env: gitEnvironment(),
     stdio: ['pipe', 'ignore', 'inherit'],
@@ -86,7 +87,7 @@ export class History {
         receipt ??= await createReceiptRoot(repository, this.receiptWriter, timeOf(made));
         receipt = await this.addReceipt(repository, { made, request, parent: receipt, at: timeOf(made) });
       }
-      await index(world.control, collector.objects);
+      await indexObjects(world.control, collector.objects);
       await world.git('update-ref', 'refs/heads/main', request ?? '');
       await world.git('update-ref', 'refs/heads/signed', receipt ?? '');
     }

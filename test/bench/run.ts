@@ -16,6 +16,7 @@ import { files } from './cases/files.ts';
 import { growth } from './cases/growth.ts';
 import { network } from './cases/network.ts';
 import { poll } from './cases/poll.ts';
+import { queue } from './cases/queue.ts';
 import { service } from './cases/service.ts';
 import { startup } from './cases/startup.ts';
 import { token } from './cases/token.ts';
@@ -37,6 +38,7 @@ export interface BenchOptions {
 const CASES: Readonly<Record<string, (place: Place, options: BenchOptions) => Promise<Group[]>>> = {
   startup,
   poll,
+  queue,
   release,
   network,
   programs,
