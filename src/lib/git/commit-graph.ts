@@ -10,6 +10,7 @@ import {
   type CommitRef,
 } from './first-parent-walk.ts';
 import { parseCommit, parseTree, shortId, type Commit, type ObjectType, type TreeEntry } from './objects.ts';
+import { KnownLine } from './known-line.ts';
 import { printable } from '../printable.ts';
 
 /** The largest commits and trees that are read, in bytes. */
@@ -44,6 +45,8 @@ export class CommitGraph {
   /** Only for speed: the commits that changed a path, up to a tip. As the history grows, only new commits are read. */
   readonly touched = new Map<string, { tip: string; ids: readonly string[] }>();
 
+  private readonly line = new KnownLine();
+
   constructor(
     protected readonly git: Git,
     protected readonly objects: CatFile,
@@ -58,7 +61,10 @@ export class CommitGraph {
   /** The commits that `commitsBetween` lists, with their parents. */
   async commitRefsBetween(tip: string, exclude: readonly string[] = []): Promise<CommitRef[]> {
     const walked = await this.walkTo(linearHistory, tip, exclude);
-    return walked?.reverse() ?? this.revList(tip, exclude, ['--topo-order', '--reverse', '--parents']);
+    const options = ['--topo-order', '--reverse', '--parents'];
+    const commits = walked?.reverse() ?? (await this.revList(tip, exclude, options));
+    this.line.learn(commits);
+    return commits;
   }
 
   /** The first-parent history of `tip`, newest first, each commit with its parents. */
@@ -175,7 +181,8 @@ export class CommitGraph {
   async isAncestor(ancestor: string, descendant: string): Promise<boolean> {
     await this.requireCommit(descendant);
     if (!(await this.hasCommit(ancestor))) return false;
-    const near = await isNearAncestor(this, ancestor, descendant);
+    const near =
+      this.line.isAncestor(ancestor, descendant) ?? (await isNearAncestor(this, ancestor, descendant));
     if (near !== null) return near;
     try {
       await this.git.run(['merge-base', '--is-ancestor', ancestor, descendant]);

@@ -20,6 +20,12 @@ export async function buildCommit(commit: NewCommit, signer: CommitSigner | null
   return signer === null ? unsigned : attachSignature(unsigned, await signer.sign('git', unsigned));
 }
 
+/** A commit that is not in the repository yet, and the new objects that belong to it, itself among them. */
+export interface BuiltCommit {
+  readonly id: string;
+  readonly objects: readonly NewObject[];
+}
+
 /** Writes a commit and the new objects in its tree; returns the commit's id. Nothing is pushed. */
 export async function writeCommit(
   repository: ControlRepository,

@@ -13,7 +13,7 @@ import {
 } from './receipt-schema.ts';
 import { OWNER, ownerSchema, type ReceiptsOwner } from './receipts-owner.ts';
 import type { ControlRepository } from './repository.ts';
-import { writeCommit, type CommitSigner } from './write-commit.ts';
+import { buildCommit, writeCommit, type BuiltCommit, type CommitSigner } from './write-commit.ts';
 
 /** Who writes receipts: the name on the commits, and the key that signs them. */
 export interface ReceiptWriter {
@@ -110,7 +110,7 @@ export async function appendPolicy(
 }
 
 /** The content of a receipt commit. Equal input yields an equal commit if the key's signatures are deterministic (Ed25519). */
-interface NewReceipt {
+export interface NewReceipt {
   /** The receipt before this one, or the branch's first commit. */
   parent: string;
   receipt: Receipt;
@@ -157,12 +157,11 @@ function folderOf(files: ReadonlyMap<string, Buffer>): { content: Buffer; object
   return { content: serializeTree(entries), objects };
 }
 
-/** Writes a receipt commit into the clone and returns its id. It is not pushed. */
-export async function createReceiptCommit(
-  repository: ControlRepository,
+/** The commit of a receipt, with its objects. Nothing is written. */
+async function buildReceipt(
   writer: ReceiptWriter,
   { parent, receipt, signatures, attachments = new Map(), at }: NewReceipt,
-): Promise<string> {
+): Promise<BuiltCommit> {
   const sound = requireSound({ receipt, signatures, attachments });
   const detached = folderOf(signatures);
   const attached = folderOf(attachments);
@@ -178,21 +177,47 @@ export async function createReceiptCommit(
       ...(attachments.size > 0 ? { attachments: attached.content } : {}),
     },
   );
-  const objects = [...detached.objects, ...attached.objects, ...tree.objects];
   const parents = [parent, sound.request.id];
   const commit = { tree: tree.id, parents, identity: writer.identity, at, message: receiptMessage(sound) };
-  return writeCommit(repository, objects, commit, writer.signer);
+  const content = await buildCommit(commit, writer.signer);
+  return {
+    id: objectId('commit', content),
+    objects: [...detached.objects, ...attached.objects, ...tree.objects, { type: 'commit', content }],
+  };
 }
 
-/**
- * Writes a receipt and pushes it. `lost-race` means that the branch has moved: fetch, check whether the request has
- * been answered meanwhile, and append to the new tip.
- */
-export async function appendReceipt(
+/** Writes a receipt commit into the clone and returns its id. It is not pushed. */
+export async function createReceiptCommit(
   repository: ControlRepository,
   writer: ReceiptWriter,
   receipt: NewReceipt,
-): Promise<PushedCommit> {
-  const id = await createReceiptCommit(repository, writer, receipt);
-  return pushReceipts(repository, id, receipt.parent);
+): Promise<string> {
+  const { id, objects } = await buildReceipt(writer, receipt);
+  await repository.writeObjects(objects);
+  return id;
+}
+
+/** The commits of some receipts, in their order. */
+interface PushedReceipts {
+  readonly result: PushedCommit['result'];
+  readonly ids: readonly string[];
+}
+
+/**
+ * Writes receipts, each after the one before it and the first after `parent`, and pushes them at once: all are on the
+ * branch afterwards, or none. `lost-race` means that the branch has moved: fetch, check which of the requests have been
+ * answered meanwhile, and append the others to the new tip.
+ */
+export async function appendReceipts(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  parent: string,
+  receipts: readonly Omit<NewReceipt, 'parent'>[],
+): Promise<PushedReceipts> {
+  const built: BuiltCommit[] = [];
+  for (const receipt of receipts)
+    built.push(await buildReceipt(writer, { ...receipt, parent: built.at(-1)?.id ?? parent }));
+  await repository.writeObjects(built.flatMap(({ objects }) => objects));
+  const { result } = await pushReceipts(repository, built.at(-1)?.id ?? parent, parent);
+  return { result, ids: built.map(({ id }) => id) };
 }

@@ -53,11 +53,24 @@ async function killWhen(child: ChildProcess, what: string, happened: () => boole
   await kill(child);
 }
 
-const journal = async (): Promise<{ stage: string; request: string }> =>
-  JSON.parse(await readFile(world.at('signer-state', 'journal.json'), 'utf8')) as {
-    stage: string;
-    request: string;
-  };
+interface JournalRecord {
+  readonly stage: string;
+  readonly request: string;
+  readonly receipt: Receipt;
+}
+
+/** The requests in the journal. */
+const records = async (): Promise<readonly JournalRecord[]> => {
+  const text = await readFile(world.at('signer-state', 'journal.json'), 'utf8').catch(() => '{"records":[]}');
+  return (JSON.parse(text) as { records: readonly JournalRecord[] }).records;
+};
+
+/** The only request in the journal. */
+async function journal(): Promise<JournalRecord> {
+  const [record, ...more] = await records();
+  assert.ok(record && more.length === 0, 'one request is in hand');
+  return record;
+}
 
 /** Temporary names, incomplete packs and the like, in all folders of a signer. */
 async function temporaryFiles(): Promise<string[]> {
@@ -190,9 +203,7 @@ describe('a signer that is killed at a chosen moment', () => {
     await killWhen(child, 'delivering', () => half() !== undefined);
     const left = half();
     assert.equal((await journal()).stage, 'signed');
-    const { receipt } = JSON.parse(await readFile(world.at('signer-state', 'journal.json'), 'utf8')) as {
-      receipt: Receipt;
-    };
+    const { receipt } = await journal();
     await world.poll();
     const answer = await assertAnsweredOnce(request);
     assert.equal(answer.files[0]?.output?.sha256, receipt.files[0]?.output?.sha256);
@@ -371,7 +382,7 @@ describe('the state folder', () => {
     const ended = await world.watchOnce();
     assert.equal(ended.status, 1);
     assert.match(ended.stdout, /"code":"journal-damaged"/);
-    assert.match(ended.stdout, /check whether the request in it was answered/);
+    assert.match(ended.stdout, /check whether the requests in it were answered/);
     assert.deepEqual(await receiptsFor(world, request), []);
     await rm(path);
     await world.poll();

@@ -59,12 +59,7 @@ class Requests {
       at: new Date(),
       message: `Sign ${name}`,
     };
-    this.tip = await writeCommit(
-      collector as unknown as ControlRepository,
-      objects,
-      commit,
-      this.builder,
-    );
+    this.tip = await writeCommit(collector as unknown as ControlRepository, objects, commit, this.builder);
     return this.tip;
   }
 }
@@ -126,7 +121,9 @@ export async function queue(place: Place, options: BenchOptions): Promise<Group[
       samples.push(await oneQueue(place, signer, requests, count));
     const rate = count / median(samples.map(({ wall }) => wall));
     const results = [{ name: OURS, ours: true, samples }];
-    const single = [{ name: OURS, ours: true, samples: await latencies(place, requests, options.full ? 40 : 10) }];
+    const single = [
+      { name: OURS, ours: true, samples: await latencies(place, requests, options.full ? 40 : 10) },
+    ];
     return [
       {
         title: `A queue of ${count} requests for one small program each`,

@@ -11,7 +11,7 @@ import {
   receiptsSince,
 } from '../../../src/protocol/control/receipt-history.ts';
 import {
-  appendReceipt,
+  appendReceipts,
   createReceiptCommit,
   createReceiptRoot,
   openReceipts,
@@ -119,47 +119,58 @@ const write = (
 ): Promise<string> => createReceiptCommit(repository, writer, { parent, receipt, signatures: given, at });
 
 describe('the receipt branch', () => {
-  it('begins with the owner’s commit, and grows by one receipt per request', async () => {
+  it('begins with the owner’s commit, and grows by one receipt per request, one or several in a push', async () => {
     const opened = await openReceipts(repository, writer, at);
     assert.equal(opened.result, 'pushed');
-    const content = { parent: opened.id, receipt: signedReceipt(), signatures, at };
-    const first = await appendReceipt(repository, writer, content);
+    const first = await appendReceipts(repository, writer, opened.id, [
+      { receipt: signedReceipt(), signatures, at },
+    ]);
     assert.equal(first.result, 'pushed');
-    const second = await world.commit('Sign more\n', { zipname: 'b.zip\n' });
+    const later = [
+      await world.commit('Sign more\n', { zipname: 'b.zip\n' }),
+      await world.commit('Sign still more\n', { zipname: 'c.zip\n' }),
+    ];
     await world.push();
     await repository.fetch();
-    const answer = await appendReceipt(repository, writer, {
-      parent: first.id,
-      receipt: { ...rejectedReceipt('not pinned'), request: { ...signedReceipt().request, id: second } },
-      signatures: new Map(),
-      at,
-    });
-    assert.equal(answer.result, 'pushed');
+    const [one = ''] = first.ids;
+    const both = await appendReceipts(
+      repository,
+      writer,
+      one,
+      later.map((id) => ({
+        receipt: { ...rejectedReceipt('not pinned'), request: { ...signedReceipt().request, id } },
+        signatures: new Map(),
+        at,
+      })),
+    );
+    assert.equal(both.result, 'pushed');
+    const [two = '', three = ''] = both.ids;
+    const [second = '', third = ''] = later;
     assert.equal(
       await out(world.remote, 'log', '--first-parent', '--format=%s', 'signed'),
-      'rejected a.zip: not pinned\nsigned a.zip: 1 of 5012 files\nreceipts of Signer One',
+      'rejected a.zip: not pinned\nrejected a.zip: not pinned\nsigned a.zip: 1 of 5012 files\nreceipts of Signer One',
     );
-    assert.equal(await out(world.remote, 'rev-parse', 'signed^2'), second);
+    assert.equal(await out(world.remote, 'rev-parse', 'signed^2'), third);
     assert.equal(await out(world.remote, 'fsck', '--strict'), '');
     assert.equal(await out(repository.path, 'fsck', '--strict', '--no-dangling'), '');
-    assert.deepEqual(await receiptsSince(repository, answer.id, null), [
+    assert.deepEqual(await receiptsSince(repository, three, null), [
       { id: opened.id, request: null },
-      { id: first.id, request },
-      { id: answer.id, request: second },
+      { id: one, request },
+      { id: two, request: second },
+      { id: three, request: third },
     ]);
-    assert.deepEqual(await receiptsSince(repository, answer.id, first.id), [
-      { id: answer.id, request: second },
-    ]);
+    assert.deepEqual(await receiptsSince(repository, three, two), [{ id: three, request: third }]);
     assert.deepEqual(
-      await answeredRequests(repository, answer.id),
+      await answeredRequests(repository, three),
       new Map([
-        [request, first.id],
-        [second, answer.id],
+        [request, one],
+        [second, two],
+        [third, three],
       ]),
     );
-    assert.equal((await findReceipt(repository, answer.id, request))?.id, first.id);
-    assert.equal(await findReceipt(repository, answer.id, '0'.repeat(40)), null);
-    const { owner, commit } = await readReceiptsOwner(repository, answer.id);
+    assert.equal((await findReceipt(repository, three, request))?.id, one);
+    assert.equal(await findReceipt(repository, three, '0'.repeat(40)), null);
+    const { owner, commit } = await readReceiptsOwner(repository, three);
     assert.equal(commit.id, opened.id);
     assert.deepEqual(owner, {
       version: 1,
@@ -174,8 +185,8 @@ describe('the receipt branch', () => {
     const tip = (await repository.fetch()).receipts ?? '';
     assert.equal((await openReceipts(repository, writer, new Date(0))).result, 'lost-race');
     const before = (await receiptsSince(repository, tip, null)).at(-2)?.id ?? '';
-    const late = { parent: before, receipt: signedReceipt(), signatures, at };
-    assert.equal((await appendReceipt(repository, writer, late)).result, 'lost-race');
+    const late = [{ receipt: signedReceipt(), signatures, at }];
+    assert.equal((await appendReceipts(repository, writer, before, late)).result, 'lost-race');
     assert.equal(await out(world.remote, 'rev-parse', 'signed'), tip);
   });
 });

@@ -79,7 +79,7 @@ export async function attach(
   const all = [...outputs.flatMap(({ name }) => of(name)), ...common];
   for (const { name, content } of all) requireReadable(name, content.length);
   await writeBlobs(
-    attachmentStore(context.config.state),
+    attachmentStore(context.config.state, receipt.request.id),
     new Map(all.map(({ content }) => [sha256Hex(content), content])),
   );
   const asOutput = (attachment: NewAttachment): JournaledOutput =>

@@ -16,7 +16,7 @@ export interface QueuedRequest {
   readonly code: string;
 }
 
-/** The request in hand. */
+/** A request in hand. */
 interface RequestInHand {
   readonly request: string;
   stage: string;
@@ -48,7 +48,8 @@ export class Activity {
   lastPoll: Date | null = null;
   private alarmed: Lasting | null = null;
   private failing: Lasting | null = null;
-  private inHand: RequestInHand | null = null;
+  /** In the order in which they were begun: one may be delivered while the next is fetched or signed. */
+  private inHand: readonly RequestInHand[] = [];
   private readQueue: () => ReadonlyMap<string, QueuedRequest> = () => new Map();
   private readonly listeners: ActivityListener[] = [];
 
@@ -64,9 +65,10 @@ export class Activity {
     return this.failing;
   }
 
-  /** The request in hand. */
+  /** The request in hand; the first of them if there are two. */
   get current(): Heartbeat['current'] {
-    return this.inHand ? { ...this.inHand, since: this.inHand.since.toISOString() } : undefined;
+    const [first] = this.inHand;
+    return first ? { ...first, since: first.since.toISOString() } : undefined;
   }
 
   /** Unanswered requests by their ids, oldest first. */
@@ -109,12 +111,12 @@ export class Activity {
 
   /** A request is worked on. */
   began(request: string): void {
-    this.inHand = { request, stage: 'checking', since: this.now() };
+    this.inHand = [...this.inHand, { request, stage: 'checking', since: this.now() }];
   }
 
-  /** No request is worked on. */
-  idle(): void {
-    this.inHand = null;
+  /** A request is not worked on any more. */
+  ended(request: string): void {
+    this.inHand = this.inHand.filter((each) => each.request !== request);
   }
 
   /** The receipt of a request is on the receipt branch. */
@@ -128,19 +130,23 @@ export class Activity {
       start: (label, unit) => {
         const [verb = '', ...file] = label.split(' ');
         const stage = STAGES.get(verb);
-        if (this.inHand && stage !== undefined)
-          this.inHand = {
-            request: this.inHand.request,
-            stage,
-            since: this.now(),
-            file: file.join(' ').slice(0, 255),
-          };
-        return this.watchedBar(display.start(label, unit), this.inHand, unit);
+        // Only the first is delivered; only the last is fetched or signed.
+        const worked = this.inHand.at(stage === 'delivering' ? 0 : -1);
+        if (worked && stage !== undefined) {
+          Object.assign(worked, { stage, since: this.now(), file: file.join(' ').slice(0, 255) });
+          delete worked.done;
+          delete worked.of;
+        }
+        return this.watchedBar(display.start(label, unit), worked, unit);
       },
     };
   }
 
-  private watchedBar(bar: ProgressBar, inHand: RequestInHand | null, unit: 'bytes' | 'files'): ProgressBar {
+  private watchedBar(
+    bar: ProgressBar,
+    inHand: RequestInHand | undefined,
+    unit: 'bytes' | 'files',
+  ): ProgressBar {
     return {
       update: (done, total) => {
         // The files of a zip; bytes change too often to be worth reporting.

@@ -15,7 +15,8 @@ import type { SignerContext } from '../context/signer-context.ts';
 import { deliveredPath } from '../../config/delivered-path.ts';
 import type { Request } from '../../../protocol/control/request.ts';
 
-const outgoing = (context: SignerContext, { path }: JournaledOutput): string =>
+/** The path on the exchange that an output is delivered to. */
+export const outgoing = (context: SignerContext, { path }: JournaledOutput): string =>
   `${context.config.exchange.outgoing}/${path}`;
 
 /** Puts a signed file on the exchange; doing it again changes nothing. */
@@ -32,7 +33,8 @@ export async function deliverFile(
       (content) => deliverContent(context, output, content, output.sha256),
       name,
     );
-  else if (output.mode === 'attachment') await deliverAttachment(context, output);
+  else if (output.mode === 'attachment')
+    await deliverAttachment(context, output, delivery.receipt.request.id);
   else {
     const newBytes = { sha256: output.newBytes.sha256, use: newBytesOf(context, output, delivery) };
     if (await isAssembledThere(context, output, newBytes)) {
@@ -49,8 +51,12 @@ export async function deliverFile(
   context.log.info({ file: name, bytes: size }, `delivered ${outgoing(context, output)}`);
 }
 
-async function deliverAttachment(context: SignerContext, output: AttachmentOutput): Promise<void> {
-  const store = attachmentStore(context.config.state);
+async function deliverAttachment(
+  context: SignerContext,
+  output: AttachmentOutput,
+  request: string,
+): Promise<void> {
+  const store = attachmentStore(context.config.state, request);
   const content = blobOf(store, await readBlobs(store), output.sha256);
   await deliverContent(context, output, new BufferSource(content, output.name), output.sha256);
 }

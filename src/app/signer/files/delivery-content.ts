@@ -43,7 +43,7 @@ async function makeAgain(
   { receipt, folder }: Delivery,
 ): Promise<Buffer> {
   const signedPrograms = receipt.files.find(({ input }) => input.name === output.name)?.signed ?? [];
-  const store = signatureStore(context.config.state);
+  const store = signatureStore(context.config.state, receipt.request.id);
   const signatures = await readBlobs(store);
   const digests = signedPrograms.map((program) => ({
     path: program.path,

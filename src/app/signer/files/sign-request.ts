@@ -27,7 +27,7 @@ import type { SignerContext } from '../context/signer-context.ts';
 import { keepUnchanged } from './unchanged-file.ts';
 
 /** The signed files of a request. */
-export interface SignedRequest {
+export interface SignedFiles {
   readonly files: ReceiptFile[];
   readonly outputs: JournaledOutput[];
   /** New bytes in memory, by file name. */
@@ -209,7 +209,7 @@ export async function signFiles(
   channel: Channel,
   fetched: readonly FetchedFile[],
   { request, folder }: { readonly request: string; readonly folder: string },
-): Promise<SignedRequest> {
+): Promise<SignedFiles> {
   const result = {
     files: [] as ReceiptFile[],
     outputs: [] as JournaledOutput[],
@@ -246,6 +246,6 @@ export async function signFiles(
     result.outputs.push(output);
     if (newBytes) result.newBytes.set(name, newBytes);
   }
-  await writeBlobs(signatureStore(context.config.state), signatures);
+  await writeBlobs(signatureStore(context.config.state, request), signatures);
   return { ...result, certificate };
 }

@@ -29,7 +29,11 @@ export class CurrentHeads {
   }
 
   /** Fetches the remote's heads and accepts them if history only grew; throws alarms. */
-  async update(): Promise<Heads> {
+  update(): Promise<Heads> {
+    return this.branch.exclusively(() => this.updateNow());
+  }
+
+  private async updateNow(): Promise<Heads> {
     const { acceptedHeads, log, now } = this.context;
     const { heads, first, changed } = await this.branch.judgedHeads();
     await this.requireSince(heads);

@@ -8,7 +8,7 @@ import { attach, makesAttachments, requireAttachable } from '../attachments/atta
 import type { AnsweredRequests } from './answered-requests.ts';
 import { checkBeforeKeyUse, HeadsUnknown, UnmetPreconditionError } from './before-key-use.ts';
 import type { Channel } from '../channel/channel.ts';
-import { RequestCompletion } from './complete-request.ts';
+import { RequestCompletion, type SignedRequest } from './complete-request.ts';
 import { errorToAnswer, logAnswer } from './error-to-answer.ts';
 import { answeredNow } from '../../../lib/errors.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from '../files/fetch.ts';
@@ -25,16 +25,16 @@ import {
 } from './receipt-draft.ts';
 import { checkKey } from '../channel/key-precondition.ts';
 import { rehearseDelivery } from '../files/deliver.ts';
-import { signFiles, type SignedRequest } from '../files/sign-request.ts';
+import { signFiles, type SignedFiles } from '../files/sign-request.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 import type { UnmetPrecondition } from '../channel/unmet-precondition.ts';
 
 /** What became of a request at this poll. */
 type RequestOutcome =
-  | { readonly state: 'answered'; readonly outcome: Receipt['outcome'] }
+  | { readonly state: 'finished' }
   | { readonly state: 'waiting'; readonly why: string; readonly code: string };
 
-/** Handles one request at a time, from the commit to the pushed receipt. */
+/** The first stage of a request: from the commit to its signed files, or to its refusal. One request at a time. */
 export class RequestHandler {
   readonly completion: RequestCompletion;
 
@@ -44,24 +44,33 @@ export class RequestHandler {
     private readonly answered: AnsweredRequests,
     /** The current heads, once their history was judged. */
     private readonly headsNow: () => Promise<Heads>,
+    /** Called when the receipts of requests are pushed. */
+    onAnswered: (requests: readonly string[]) => void,
   ) {
-    this.completion = new RequestCompletion(context, branch);
+    this.completion = new RequestCompletion(context, branch, onAnswered);
   }
 
   /**
-   * Answers one request, or reports what it waits for. Throws only errors that are not the request's fault; if
-   * `completion.isInHand` then, other requests must wait until it is finished.
+   * Finishes one request, whose completion goes on meanwhile, or reports what it waits for. Throws only errors that are
+   * not the request's fault; if `completion.isBroken` then, no other request may be begun.
    */
   async handle(request: Request, heads: Heads, seen: Date): Promise<RequestOutcome> {
-    const receipt = await this.receiptFor(request, heads, seen);
-    if ('why' in receipt) return { state: 'waiting', why: receipt.why, code: receipt.code };
-    // From here on no error is a fault of the request: the answer is final and must be pushed.
-    await this.completion.conclude(receipt);
-    return { state: 'answered', outcome: receipt.outcome };
+    await this.completion.settleFor(request);
+    const result = await this.finish(request, heads, seen);
+    if ('why' in result) return { state: 'waiting', why: result.why, code: result.code };
+    await this.completion.take(
+      request,
+      'delivery' in result ? result : await this.completion.conclude(result),
+    );
+    return { state: 'finished' };
   }
 
-  /** The receipt that answers a request, its files delivered; or what the request waits for. */
-  private async receiptFor(request: Request, heads: Heads, seen: Date): Promise<Receipt | UnmetPrecondition> {
+  /** The signed files of a request, or the receipt that refuses it; or what the request waits for. */
+  private async finish(
+    request: Request,
+    heads: Heads,
+    seen: Date,
+  ): Promise<SignedRequest | Receipt | UnmetPrecondition> {
     const { context } = this;
     const early = checkDate(request, context.now());
     if (early) return early;
@@ -83,18 +92,18 @@ export class RequestHandler {
       draft = { ...draft, vouches: checked.vouches };
       const wait = checkKey(channel, context.now()) ?? (await context.outages.before(request.id, channel));
       if (wait) return wait;
-      const receipt = await this.sign(draft, channel, seen);
+      const signed = await this.sign(draft, channel, seen);
       await context.outages.over(channel.config.name);
-      return receipt;
+      return signed;
     } catch (error) {
       if (error instanceof UnmetPreconditionError || error instanceof HeadsUnknown)
-        await this.completion.clear();
+        await this.completion.forget(request.id);
       if (error instanceof UnmetPreconditionError) return error.unmet;
       if (error instanceof HeadsUnknown) throw error.cause;
       const wait = await context.outages.after(error, request.id, draft.channel ?? undefined);
       const answer = errorToAnswer(error);
       if (wait || !answer) {
-        if (!(await this.completion.isInHand())) await this.completion.clear();
+        await this.completion.forget(request.id);
         if (wait) return wait;
         throw error;
       }
@@ -102,7 +111,7 @@ export class RequestHandler {
     }
   }
 
-  private async sign(draft: ReceiptDraft, channel: Channel, seen: Date): Promise<Receipt> {
+  private async sign(draft: ReceiptDraft, channel: Channel, seen: Date): Promise<SignedRequest> {
     const { context } = this;
     const { request } = draft;
     await requireAttachable(channel, context);
@@ -138,13 +147,12 @@ export class RequestHandler {
     });
     requireValidReceipt(receipt);
     await context.journal.write({
-      version: 2,
       request: request.id,
       stage: 'signed',
       receipt,
       outputs: [...outputs],
     });
-    return this.completion.deliver({ receipt, folder, newBytes: signed.newBytes }, outputs);
+    return { delivery: { receipt, folder, newBytes: signed.newBytes }, outputs };
   }
 
   /** Records a request as begun and makes its work folder. */
@@ -177,7 +185,7 @@ export class RequestHandler {
     channel: Channel,
     fetched: readonly FetchedFile[],
     place: { readonly request: string; readonly folder: string; readonly rehearsal: Promise<void> },
-  ): Promise<SignedRequest> {
+  ): Promise<SignedFiles> {
     try {
       await place.rehearsal;
       return await signFiles(this.context, channel, fetched, place);

@@ -1,18 +1,20 @@
+import { Semaphore } from '../../../lib/concurrency/semaphore.ts';
 import { AllowedSigners } from '../../../lib/sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../../../lib/git/commit-signature.ts';
 import { answeredRequests, receiptsSince } from '../../../protocol/control/receipt-history.ts';
 import {
   appendPolicy,
-  appendReceipt,
+  appendReceipts,
   openReceipts,
+  type NewReceipt,
   type ReceiptWriter,
 } from '../../../protocol/control/write-receipt.ts';
-import type { Receipt } from '../../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../../protocol/control/repository.ts';
 import { policyBytes, readPolicyBytes } from '../../../protocol/control/published-policy.ts';
 import { unavailable, type SignpipeError } from '../../../lib/errors.ts';
 import { publicKeyLine } from '../../../lib/sshsig/ssh-key.ts';
 import { policyWithRoots } from '../channel/public-policy.ts';
+import type { AnsweredRecord } from '../state/journal.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 
 /** How often a push is tried if another writer pushes at the same time. */
@@ -23,15 +25,28 @@ const race = (): SignpipeError =>
     hint: 'is another signer writing to it?',
   });
 
-/** What a receipt names and its commit contains; see `NewReceipt`. */
-export interface ReceiptContent {
+/** A final answer, which has to be pushed, and what its commit contains; see `NewReceipt`. */
+export interface FinalAnswer {
+  readonly record: AnsweredRecord;
   readonly signatures: ReadonlyMap<string, Buffer>;
   readonly attachments: ReadonlyMap<string, Buffer>;
 }
 
+const asReceipt = ({
+  record: { receipt },
+  signatures,
+  attachments,
+}: FinalAnswer): Omit<NewReceipt, 'parent'> => ({
+  receipt,
+  signatures,
+  attachments,
+  at: new Date(receipt.times.answered),
+});
+
 /** The receipt branch, which only this signer writes: judges what is on it and appends to it. */
 export class ReceiptBranch {
   private readonly own: AllowedSigners;
+  private readonly conversation = new Semaphore(1);
 
   constructor(
     private readonly context: Pick<
@@ -49,6 +64,14 @@ export class ReceiptBranch {
     const { policy } = writer;
     const { roots } = origin;
     return policy ? { ...writer, policy: policyWithRoots(policy, roots) } : writer;
+  }
+
+  /**
+   * Runs a task that asks the Git host for heads, or pushes, and records what it accepted. One at a time: otherwise the
+   * heads that one of them judged would be accepted after those that another one pushed.
+   */
+  exclusively<T>(task: () => Promise<T>): Promise<T> {
+    return this.conversation.run(task);
   }
 
   /** Fetches the heads and judges them: history may only have grown, and receipts must be ours; throws alarms. */
@@ -72,32 +95,38 @@ export class ReceiptBranch {
   }
 
   /**
-   * Appends a receipt to the branch unless it is there already: a push may have succeeded without our knowing. `since`
-   * is the branch's tip before the receipt was first pushed. Returns the receipt's commit.
+   * Appends receipts to the branch, in one push and in their order, except those that are there already: a push may
+   * have succeeded without our knowing. Returns their commits, by request.
    */
-  async push(
-    receipt: Receipt,
-    since: string | null,
-    content: () => Promise<ReceiptContent>,
-  ): Promise<string> {
-    const { writer } = this;
+  async push(answers: readonly FinalAnswer[]): Promise<ReadonlyMap<string, string>> {
     const { repository, log } = this.context;
-    const at = new Date(receipt.times.answered);
     for (let tries = 0; tries < MOST_RACES; tries += 1) {
       const parent = await this.tip();
-      const steps = await receiptsSince(repository, parent, since);
-      const pushed = steps.find((step) => step.request === receipt.request.id);
-      if (pushed) return pushed.id;
-      const { result, id } = await appendReceipt(repository, writer, {
-        parent,
-        receipt,
-        ...(await content()),
-        at,
-      });
-      if (result === 'pushed') return id;
+      const pushed = await this.pushedSince(parent, answers);
+      const missing = answers.filter(({ record }) => !pushed.has(record.request));
+      if (missing.length === 0) return pushed;
+      const { result, ids } = await appendReceipts(repository, this.writer, parent, missing.map(asReceipt));
+      if (result === 'pushed')
+        return new Map([
+          ...pushed,
+          ...missing.map(({ record }, at): [string, string] => [record.request, ids[at] ?? '']),
+        ]);
       log.info('the receipt branch has moved on: appending to its new tip');
     }
     throw race();
+  }
+
+  /** The receipts of these requests that have come to the branch since they were final. */
+  private async pushedSince(
+    tip: string,
+    answers: readonly FinalAnswer[],
+  ): Promise<ReadonlyMap<string, string>> {
+    const wanted = new Set(answers.map(({ record }) => record.request));
+    const pushed = new Map<string, string>();
+    for (const since of new Set(answers.map(({ record }) => record.since)))
+      for (const { id, request } of await receiptsSince(this.context.repository, tip, since))
+        if (request !== null && wanted.has(request)) pushed.set(request, id);
+    return pushed;
   }
 
   /**

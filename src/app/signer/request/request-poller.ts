@@ -29,7 +29,12 @@ interface PendingRequest {
   code: string;
 }
 
-/** Polls the control repository and answers its requests, one after another, in order. */
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
+
+/**
+ * Polls the control repository and answers its requests in order: while one is delivered and its receipt pushed, the
+ * next is fetched and signed.
+ */
 export class RequestPoller {
   private readonly heads: CurrentHeads;
   private readonly handler: RequestHandler;
@@ -55,7 +60,15 @@ export class RequestPoller {
       since: control.since,
       lost: context.acceptedHeads.lost,
     }));
-    this.handler = new RequestHandler(context, branch, this.answered, () => this.heads.update());
+    this.handler = new RequestHandler(
+      context,
+      branch,
+      this.answered,
+      () => this.heads.update(),
+      (requests) => {
+        for (const request of requests) this.pending.delete(request);
+      },
+    );
     this.checkpoint = new Checkpoint(join(state, 'landmark'), control.since);
   }
 
@@ -75,27 +88,37 @@ export class RequestPoller {
     await this.context.renewals.refresh(polled);
     await this.context.expiryWarnings.check(this.context.channels, polled);
     let heads = await this.heads.update();
-    if (await this.finishInterrupted()) heads = await this.heads.update();
+    // After history was judged: an alarm stops deliveries too.
+    if (await this.handler.completion.resume()) heads = await this.heads.update();
     heads = await this.heads.publishPolicy(heads);
     await this.heads.reportMissingBranch(heads);
     await this.list(heads, polled);
-    let answered = 0;
+    const { finished, errors } = await this.handleAll(heads);
+    this.throwFirst(errors);
+    await this.setCheckpoint();
+    await this.saveAnswered();
+    return { answered: finished, waiting: this.pending.size };
+  }
+
+  /** Handles every listed request; when this returns or throws, none is under way. */
+  private async handleAll(heads: Heads): Promise<{ finished: number; errors: readonly Error[] }> {
+    const { completion } = this.handler;
+    let finished = 0;
     const errors: Error[] = [];
     for (const [id, pending] of this.pending) {
       if (this.stopping) break;
       try {
         // While one request is signed the branches may move: the next is judged by the heads accepted last.
-        if (await this.handle(id, pending, this.heads.last ?? heads)) answered += 1;
+        if (await this.handle(id, pending, this.heads.last ?? heads)) finished += 1;
       } catch (error) {
-        if (isAlarm(error) || (await this.handler.completion.isInHand())) throw error;
-        errors.push(error instanceof Error ? error : new Error(String(error)));
+        errors.push(asError(error));
+        if (isAlarm(error) || completion.isBroken) break;
       }
     }
-    this.triedAll = true;
-    this.throwFirst(errors);
-    await this.setCheckpoint();
-    await this.saveAnswered();
-    return { answered, waiting: this.pending.size };
+    await completion.drain().catch((error: unknown) => errors.unshift(asError(error)));
+    this.triedAll = !completion.isBroken && !errors.some(isAlarm);
+    // What stops all requests comes first.
+    return { finished, errors: [...new Set([...errors.filter(isAlarm), ...errors])] };
   }
 
   /** The requests that have no answer, as of the last poll. */
@@ -112,13 +135,6 @@ export class RequestPoller {
   private throwFirst([first, ...others]: readonly Error[]): void {
     for (const error of others) this.errors.report(error);
     if (first) throw first;
-  }
-
-  /** Finishes the request that a crash left unfinished. Called after history was judged: an alarm stops deliveries too. */
-  private async finishInterrupted(): Promise<boolean> {
-    const finished = await this.handler.completion.resume();
-    if (finished !== null) this.pending.delete(finished);
-    return finished !== null;
   }
 
   /**
@@ -165,7 +181,7 @@ export class RequestPoller {
     await this.answered.save();
   }
 
-  /** Whether the request was answered. A list of signers that cannot be read stops every request. */
+  /** Whether the request was finished, so that its receipt is pushed soon. A list of signers that cannot be read stops every request. */
   private async handle(id: string, pending: PendingRequest, heads: Heads): Promise<boolean> {
     const { repository, acceptedHeads, lists, renewals, activity, log, now } = this.context;
     await renewals.refresh(now());
@@ -174,11 +190,12 @@ export class RequestPoller {
     const request = await readRequest(repository, id);
     pending.seen ??= (await acceptedHeads.firstSeen(repository, id)) ?? now();
     activity.began(id);
-    const outcome = await this.handler.handle(request, heads, pending.seen).finally(() => activity.idle());
-    if (outcome.state === 'answered') {
-      this.pending.delete(id);
-      return true;
-    }
+    const outcome = await this.handler.handle(request, heads, pending.seen).catch((error: unknown) => {
+      activity.ended(id);
+      throw error;
+    });
+    if (outcome.state === 'finished') return true;
+    activity.ended(id);
     if (outcome.why !== pending.reason)
       log.info({ request: id, code: outcome.code }, `${shortId(id)}: ${outcome.why}`);
     pending.reason = outcome.why;

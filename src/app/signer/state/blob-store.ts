@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { hasCode, SignpipeError } from '../../../lib/errors.ts';
 import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
 
-/** One file in the state folder that holds many small ones of the current request, each by a name that begins with a SHA-256. */
+/** One file in the state folder that holds many small ones of one request, each by a name that begins with a SHA-256. */
 export interface BlobStore {
   readonly file: string;
   /** What it holds, for messages. */
@@ -13,24 +13,34 @@ export interface BlobStore {
   readonly ending: string;
 }
 
-/** Every detached signature made for the current request, by its file name in the receipt. */
-export const signatureStore = (state: string): BlobStore => ({
-  file: join(state, 'journal.signatures'),
+/** Every detached signature made for a request, by its file name in the receipt. */
+export const signatureStore = (state: string, request: string): BlobStore => ({
+  file: join(state, `journal.${request}.signatures`),
   what: 'signatures',
   ending: '.p7',
 });
 
 /** What is delivered beside the signed files, by its own SHA-256. */
-export const attachmentStore = (state: string): BlobStore => ({
-  file: join(state, 'journal.attachments'),
+export const attachmentStore = (state: string, request: string): BlobStore => ({
+  file: join(state, `journal.${request}.attachments`),
   what: 'attachments',
   ending: '',
 });
 
-/** All stores of a state folder; they belong to the journal's record. */
-export const blobStores = (state: string): readonly BlobStore[] => [
-  signatureStore(state),
-  attachmentStore(state),
+/** All stores of a request; they belong to its record in the journal. */
+export const blobStores = (state: string, request: string): readonly BlobStore[] => [
+  signatureStore(state, request),
+  attachmentStore(state, request),
+];
+
+/** The request that a file in the state folder is a store of; null if it is none. */
+export const requestOfStore = (file: string): string | null =>
+  /^journal\.([0-9a-f]{40})\.(?:signatures|attachments)$/.exec(file)?.[1] ?? null;
+
+/** The names that stores had in the time when the journal held one request, by the names that they have now. */
+export const earlierStores = (state: string, request: string): readonly [earlier: string, now: string][] => [
+  [join(state, 'journal.signatures'), signatureStore(state, request).file],
+  [join(state, 'journal.attachments'), attachmentStore(state, request).file],
 ];
 
 /** Each name, and the length of its content in bytes. */
@@ -62,7 +72,7 @@ export async function readBlobs({ file, what, ending }: BlobStore): Promise<Map<
     return blobs;
   } catch (error) {
     throw workMissing(
-      `${file}: the ${what} of the current request are ${hasCode(error, 'ENOENT') ? 'gone' : 'damaged'}`,
+      `${file}: the ${what} of the request are ${hasCode(error, 'ENOENT') ? 'gone' : 'damaged'}`,
       error,
     );
   }
@@ -72,7 +82,7 @@ export async function readBlobs({ file, what, ending }: BlobStore): Promise<Map<
 export function blobOf({ what }: BlobStore, blobs: ReadonlyMap<string, Buffer>, name: string): Buffer {
   const blob = blobs.get(name);
   if (blob) return blob;
-  throw workMissing(`the ${what} of the current request have none with the name ${name}`);
+  throw workMissing(`the ${what} of the request have none with the name ${name}`);
 }
 
 /** Those that are asked for, by name; the store is not read if none is. */

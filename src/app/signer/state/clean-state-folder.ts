@@ -4,7 +4,7 @@ import { hasCode } from '../../../lib/errors.ts';
 
 /** Temporary names of our atomic writes and locks, and of the sockets of git's ssh. */
 const OWN_TEMPORARY =
-  /^(?:\.(?:journal\.(?:json|signatures|attachments)|waiting\.json|health\.json|expiry-warnings\.json|witness|landmark|answered)\.[0-9a-f]{12}\.part|lock\.\d+\.[0-9a-f]{8}|ssh-[0-9a-f]{8})$/;
+  /^(?:\.(?:journal\.(?:json|signatures|attachments|[0-9a-f]{32})|waiting\.json|health\.json|expiry-warnings\.json|witness|landmark|answered)\.[0-9a-f]{12}\.part|lock\.\d+\.[0-9a-f]{8}|ssh-[0-9a-f]{8})$/;
 /** What a killed git leaves in a bare clone: locks that would stop it for ever, and incomplete packs. */
 const GIT_TEMPORARY = /(?:^|[/\\])(?:[^/\\]+\.lock|tmp_[A-Za-z0-9_]+)$/;
 

@@ -1,12 +1,13 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { commitId } from '../../../protocol/control/commit-id.ts';
 import { receiptSchema } from '../../../protocol/control/receipt-schema.ts';
 import { hasCode, messageOf, SignpipeError } from '../../../lib/errors.ts';
 import { syncFolder, writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
-import { upgraded } from './journal-version-1.ts';
-import { blobStores } from './blob-store.ts';
+import { Semaphore } from '../../../lib/concurrency/semaphore.ts';
+import { upgraded } from './earlier-journals.ts';
+import { blobStores, earlierStores, requestOfStore } from './blob-store.ts';
 
 const count = z.int().nonnegative();
 const spans = z.array(z.strictObject({ from: z.enum(['source', 'fresh']), start: count, end: count }));
@@ -71,44 +72,57 @@ export type SparseOutput = z.output<typeof sparseOutput>;
 export type AttachmentOutput = z.output<typeof attachmentOutput>;
 
 const record = z.discriminatedUnion('stage', [
-  z.strictObject({ version: z.literal(2), stage: z.literal('begun'), request: commitId }),
+  z.strictObject({ stage: z.literal('begun'), request: commitId }),
   z.strictObject({
-    version: z.literal(2),
     stage: z.literal('signed'),
     request: commitId,
     receipt: receiptSchema,
     outputs: z.array(output),
   }),
   z.strictObject({
-    version: z.literal(2),
     stage: z.literal('answered'),
     request: commitId,
     receipt: receiptSchema,
-    /** The tip of the receipt branch before the receipt was first pushed. */
+    /** The tip of the receipt branch before the receipt was first pushed, or an earlier one. */
     since: z.string().nullable(),
   }),
 ]);
 
 /**
- * How far the current request has come. What a stage writes is on disk, flushed, before the record says so; what
- * follows it can be done again with the same result.
+ * How far a request has come. What a stage writes is on disk, flushed, before the record says so; what follows it can
+ * be done again with the same result.
  *
  * - `begun`: nothing outside this machine has changed; begin again.
  * - `signed`: the signatures are made; deliver exactly these files, which lie in the work folder or can be made again
- *   from the unsigned ones and the signatures beside this record, and the attachments, which lie beside it too.
+ *   from the unsigned ones and the signatures beside the journal, and the attachments, which lie beside it too.
  * - `answered`: the files are delivered, or none will be; the receipt is final and must be pushed.
  */
 export type JournalRecord = z.output<typeof record>;
+export type SignedRecord = Extract<JournalRecord, { stage: 'signed' }>;
+export type AnsweredRecord = Extract<JournalRecord, { stage: 'answered' }>;
+
+/** Far more requests than are ever in hand. */
+const MOST_RECORDS = 1000;
+
+const journalFile = z.strictObject({ version: z.literal(3), records: z.array(record).max(MOST_RECORDS) });
+
+/** A record, and its text in the file. */
+interface Entry {
+  readonly record: JournalRecord;
+  readonly text: string;
+}
 
 /**
- * The current request, on disk before anything is done about it, so that a crash at any instruction ends in exactly
- * one delivered file and one receipt.
+ * The requests in hand, in the order of their receipts: on disk before anything is done about them, so that a crash at
+ * any instruction ends in exactly one delivered file and one receipt for each. It is one file, replaced at each stage.
  */
 export class Journal {
   private readonly file: string;
   private readonly folder: string;
-  /** Known to have no record: only the process that holds the lock writes one. */
-  private empty = false;
+  /** What the file holds, by request; null if that is not known. Only the process that holds the lock writes it. */
+  private entries: ReadonlyMap<string, Entry> | null = null;
+  /** One write at a time: each writes the whole file. */
+  private readonly writing = new Semaphore(1);
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -121,49 +135,121 @@ export class Journal {
     return new Journal(folder);
   }
 
-  /** The request that a crash left unfinished, or null. */
-  async read(): Promise<JournalRecord | null> {
-    if (this.empty) return null;
+  /** The requests that a crash, or a Git host that was down, left unfinished. Without any, the file is not read again. */
+  read(): Promise<readonly JournalRecord[]> {
+    return this.writing.run(async () => {
+      if (this.entries?.size !== 0) await this.load();
+      return [...this.known()].map(([, each]) => each.record);
+    });
+  }
+
+  /** Adds or replaces the record of a request; when this returns, it is on disk. */
+  write(next: JournalRecord): Promise<void> {
+    return this.writing.run(async () => {
+      if (!this.entries) await this.load();
+      const entries = new Map(this.known()).set(next.request, { record: next, text: JSON.stringify(next) });
+      // A request that is only begun gets its receipt after all that are further.
+      const begun = [...entries].filter(
+        ([
+          ,
+          {
+            record: { stage },
+          },
+        ]) => stage === 'begun',
+      );
+      for (const [request, each] of begun) {
+        entries.delete(request);
+        entries.set(request, each);
+      }
+      await this.save(entries);
+    });
+  }
+
+  /** Removes the records of requests whose receipts are pushed, or that are given up, and all that belongs to them. */
+  remove(requests: readonly string[]): Promise<void> {
+    return this.writing.run(async () => {
+      if (!this.entries) await this.load();
+      const entries = new Map(this.known());
+      const removed = requests.filter((request) => entries.delete(request));
+      if (removed.length > 0) await this.save(entries);
+      // The records go first: a crash in between leaves unneeded files, not a record without its files.
+      for (const request of requests)
+        for (const { file } of blobStores(this.folder, request)) await rm(file, { force: true });
+    });
+  }
+
+  private known(): ReadonlyMap<string, Entry> {
+    return this.entries ?? new Map();
+  }
+
+  private async save(entries: ReadonlyMap<string, Entry>): Promise<void> {
+    if (entries.size > 0) {
+      const texts = [...entries.values()].map(({ text }) => text);
+      await writeFileAtomically(this.file, `{"version":3,"records":[\n${texts.join(',\n')}\n]}\n`, {
+        mode: 0o600,
+      });
+    } else {
+      await rm(this.file, { force: true });
+      await syncFolder(this.folder);
+    }
+    this.entries = entries;
+  }
+
+  /** Reads the file, brings it to the current version, and removes stores that belong to no record. */
+  private async load(): Promise<void> {
+    this.entries = null;
+    const { records, earlier } = await this.parse();
+    const entries = new Map(
+      records.map((each) => [each.request, { record: each, text: JSON.stringify(each) }]),
+    );
+    if (earlier) {
+      for (const { request } of records)
+        for (const [before, now] of earlierStores(this.folder, request)) await renameIfThere(before, now);
+      await this.save(entries);
+    }
+    await this.removeStrayStores(entries);
+    this.entries = entries;
+  }
+
+  private async parse(): Promise<{ records: readonly JournalRecord[]; earlier: boolean }> {
     let text: string;
     try {
       text = await readFile(this.file, 'utf8');
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error;
-      // They belong to a record that was being cleared when the process was killed.
-      await this.removeStores();
-      this.empty = true;
-      return null;
+      return { records: [], earlier: false };
     }
     try {
-      return record.parse(upgraded(JSON.parse(text)));
+      const value: unknown = JSON.parse(text);
+      const { records } = journalFile.parse(upgraded(value));
+      return { records, earlier: !journalFile.safeParse(value).success };
     } catch (error) {
       throw new SignpipeError(
         'local',
         'journal-damaged',
         `${this.file}: cannot be understood: ${messageOf(error).slice(0, 300)}`,
         {
-          hint: 'check whether the request in it was answered (signpipe audit), then move the file away',
+          hint: 'check whether the requests in it were answered (signpipe audit), then move the file away',
           cause: error,
         },
       );
     }
   }
 
-  /** Replaces the record; when this returns, it is on disk. */
-  async write(next: JournalRecord): Promise<void> {
-    this.empty = false;
-    await writeFileAtomically(this.file, `${JSON.stringify(next)}\n`, { mode: 0o600 });
+  /** They belong to records that were being removed when the process was killed. */
+  private async removeStrayStores(entries: ReadonlyMap<string, Entry>): Promise<void> {
+    for (const name of await readdir(this.folder)) {
+      const request = requestOfStore(name);
+      if (request !== null && !entries.has(request)) await rm(join(this.folder, name), { force: true });
+    }
+    for (const [earlier] of earlierStores(this.folder, '')) await rm(earlier, { force: true });
   }
+}
 
-  /** The request is answered and its receipt pushed. */
-  async clear(): Promise<void> {
-    await rm(this.file, { force: true });
-    await this.removeStores();
-    await syncFolder(this.folder);
-    this.empty = true;
-  }
-
-  private async removeStores(): Promise<void> {
-    for (const { file } of blobStores(this.folder)) await rm(file, { force: true });
+async function renameIfThere(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
   }
 }

@@ -14,6 +14,7 @@ import {
 import { temporaryFolder } from '../../../lib/zip/zips.ts';
 
 const folder = await temporaryFolder();
+const REQUEST = 'a'.repeat(40);
 const blobsNamed = (ending: string): Map<string, Buffer> =>
   new Map(
     [0, 1, 10, 70_000].map((length): [string, Buffer] => [
@@ -22,7 +23,7 @@ const blobsNamed = (ending: string): Map<string, Buffer> =>
     ]),
   );
 
-for (const store of blobStores(folder))
+for (const store of blobStores(folder, REQUEST))
   describe(`the ${store.what} made for a request`, () => {
     const MADE = blobsNamed(store.ending);
 
@@ -61,7 +62,7 @@ for (const store of blobStores(folder))
 
 describe('the signatures that an earlier version wrote, all of which were PKCS #7', () => {
   it('have the names that the receipt gives them', async () => {
-    const store = signatureStore(folder);
+    const store = signatureStore(folder, REQUEST);
     const bare = blobsNamed('');
     await writeBlobs(store, bare);
     const names = [...bare.keys()].map((name) => `${name}.p7`);

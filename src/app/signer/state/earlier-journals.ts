@@ -37,8 +37,8 @@ function upgradedOutput(output: z.output<typeof outputVersion1>): object {
   return { mode: 'delta', ...place, sha256: whole.sha256, unsigned, newBytes, spans };
 }
 
-/** A journal record of version 1, left by an earlier signer, in the form of version 2; any other value as it is. */
-export function upgraded(value: unknown): unknown {
+/** A record of version 1 in the form of version 2; any other value as it is. */
+function asVersion2(value: unknown): unknown {
   const { data } = recordVersion1.safeParse(value);
   if (!data) return value;
   const { outputs, since = null, ...rest } = data;
@@ -48,4 +48,17 @@ export function upgraded(value: unknown): unknown {
     ...(data.stage === 'signed' && { outputs: outputs.map(upgradedOutput) }),
     ...(data.stage === 'answered' && { since }),
   };
+}
+
+const recordVersion2 = z.looseObject({ version: z.literal(2) });
+
+/**
+ * A journal of version 1 or 2, left by an earlier signer, which held one request, in the form of version 3; any other
+ * value as it is.
+ */
+export function upgraded(value: unknown): unknown {
+  const { data } = recordVersion2.safeParse(asVersion2(value));
+  if (!data) return value;
+  const { version: _, ...record } = data;
+  return { version: 3, records: [record] };
 }
