@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import type { Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
-import type { DeltaOutput } from '../../../src/app/signer/state/journal.ts';
+import type { DeltaOutput, SignedRecord } from '../../../src/app/signer/state/journal.ts';
 import { RequestPoller } from '../../../src/app/signer/request/request-poller.ts';
 import { World } from '../../world/site.ts';
 import { openContext } from './test-signer.ts';
@@ -31,16 +32,19 @@ async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<vo
   await opened.close();
 }
 
-/** Rewrites a journal record as earlier signers wrote it: without names for the delivery modes. */
-async function asVersion1(path: string): Promise<void> {
-  const { outputs, ...rest } = JSON.parse(await readFile(path, 'utf8')) as { outputs: DeltaOutput[] };
-  const earlier = outputs.map((output) => {
+/** Rewrites the journal as earlier signers wrote it: with one record, in version 1 without names for the delivery modes. */
+async function asVersion(version: 1 | 2, state: string): Promise<void> {
+  const path = join(state, 'journal.json');
+  const { records } = JSON.parse(await readFile(path, 'utf8')) as { records: [SignedRecord] };
+  const [{ outputs, ...rest }] = records;
+  const earlier = (outputs as DeltaOutput[]).map((output) => {
     const { name, path: below, size, temporary, unsigned, newBytes, spans } = output;
     const { file, ...source } = { file: undefined, ...unsigned };
     const whole = output.mode === 'delta' ? { unsigned: file, sha256: output.sha256 } : undefined;
     return { name, path: below, size, temporary, ...newBytes, assembly: { source, spans, whole } };
   });
-  await writeFile(path, JSON.stringify({ ...rest, version: 1, outputs: earlier }));
+  await writeFile(path, JSON.stringify({ ...rest, version, outputs: version === 1 ? earlier : outputs }));
+  await rename(join(state, `journal.${rest.request}.signatures`), join(state, 'journal.signatures'));
 }
 
 /** Changes one byte in the compressed data of the first program. */
@@ -69,7 +73,7 @@ for (const [outgoing, flags] of [
     after(() => world.stop());
 
     for (const [moment, version] of [
-      ['before', 2],
+      ['before', 3],
       ['after', 2],
       ['before', 1],
     ] as const)
@@ -81,8 +85,9 @@ for (const [outgoing, flags] of [
         // Only signatures cannot be made again, and they are in the journal.
         if (flags.length > 0) assert.deepEqual(lies, []);
         else assert.ok(lies.length > 0);
-        assert.ok((await readdir(world.at('signer-state'))).includes('journal.signatures'));
-        if (version === 1) await asVersion1(world.at('signer-state', 'journal.json'));
+        const state = world.at('signer-state');
+        assert.ok((await readdir(state)).includes(`journal.${request}.signatures`));
+        if (version !== 3) await asVersion(version, state);
         await world.poll();
         const receipt = await world.receipt();
         assert.equal(receipt.request.id, request);
@@ -118,9 +123,9 @@ for (const [outgoing, flags] of [
         const before = await sha256OfFile(world.exchange(outgoing, 'product.zip'));
         const path = world.at('signer-state', 'journal.json');
         const journal = JSON.parse(await readFile(path, 'utf8')) as {
-          outputs: { newBytes: { sha256: string } }[];
+          records: [{ outputs: { newBytes: { sha256: string } }[] }];
         };
-        for (const { newBytes } of journal.outputs) newBytes.sha256 = '0'.repeat(64);
+        for (const { newBytes } of journal.records[0].outputs) newBytes.sha256 = '0'.repeat(64);
         await writeFile(path, JSON.stringify(journal));
         await world.poll();
         const receipt = await world.receipt();

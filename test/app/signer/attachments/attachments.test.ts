@@ -117,7 +117,8 @@ describe('a channel with checksums', () => {
       await signer.restart();
       await signer.signs(request);
       const { receipt } = await signer.receiptFor(request);
-      const planned = (JSON.parse(journal) as { receipt: typeof receipt }).receipt;
+      const [{ receipt: planned }] = (JSON.parse(journal) as { records: [{ receipt: typeof receipt }] })
+        .records;
       assert.deepEqual(attachmentsOf(receipt), attachmentsOf(planned));
       const folder = signer.world.exchange('signed', request);
       for (const { name, sha256: digest } of attachmentsOf(receipt))
