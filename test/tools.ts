@@ -26,6 +26,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   xmlsec1: 'xmlsec1',
   xmllint: 'libxml2-utils',
   git: 'git',
+  curl: 'curl',
   zip: 'zip',
   unzip: 'unzip',
   '7z': 'p7zip-full',

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { duration, path } from './common-sections.ts';
+import { duration, path, type ResolvePath } from './common-sections.ts';
 import { parseDuration } from './units.ts';
 
 const MINUTE = 60_000;
@@ -51,3 +51,9 @@ export const notify = z.strictObject({
 });
 
 export type NotifyConfig = z.output<typeof notify>;
+
+/** Makes the program's path absolute if it has a slash; others are found in PATH. */
+export function resolveProgram(config: NotifyConfig, resolve: ResolvePath): NotifyConfig {
+  const [program = '', ...args] = config.command;
+  return { ...config, command: [program.includes('/') ? resolve(program) : program, ...args] };
+}

@@ -34,6 +34,9 @@ function certificatesOf(channel: string, { key, renewal }: Channel): Watched[] {
   ];
 }
 
+/** Is informed of each warning. */
+type OnWarning = (channel: string, code: string, message: string) => void;
+
 /**
  * Warns in the log 60, 30, 14 and 7 days before a signing certificate expires, and when it has expired: once for each, on
  * disk, so that neither a restart nor `watch --once` each minute repeats it.
@@ -43,13 +46,14 @@ export class ExpiryWarnings {
     private readonly file: string,
     private readonly log: Logger,
     private warned: ReadonlyMap<string, number>,
+    private readonly onWarning: OnWarning,
   ) {}
 
   /** Reads `expiry-warnings.json` in the state folder. A missing or damaged file counts as empty. */
-  static async open(state: string, log: Logger): Promise<ExpiryWarnings> {
+  static async open(state: string, log: Logger, onWarning: OnWarning = () => {}): Promise<ExpiryWarnings> {
     const file = join(state, 'expiry-warnings.json');
     const { warned = {} } = (await readStateFile(file, schema)) ?? {};
-    return new ExpiryWarnings(file, log, new Map(Object.entries(warned)));
+    return new ExpiryWarnings(file, log, new Map(Object.entries(warned)), onWarning);
   }
 
   /** Warns about the certificates that have come closer to their end than at the last call. */
@@ -71,10 +75,10 @@ export class ExpiryWarnings {
     const { days, threshold, text } = expiryOf(certificate, now);
     const { sha256, notAfter } = certificate;
     const fields = { days, threshold, certificate: sha256, notAfter };
-    const message = `channel ${channel}: the ${role} is ${text}`;
-    if (threshold === 0)
-      this.log.error({ channel, code: 'certificate-expired', ...fields }, message.replace(' is ', ' '));
-    else this.log.warn({ channel, code: 'certificate-expires-soon', ...fields }, message);
+    const code = threshold === 0 ? 'certificate-expired' : 'certificate-expires-soon';
+    const message = `channel ${channel}: the ${role} ${threshold === 0 ? '' : 'is '}${text}`;
+    this.log[threshold === 0 ? 'error' : 'warn']({ channel, code, ...fields }, message);
+    this.onWarning(channel, code, message);
   }
 
   private async save(warned: ReadonlyMap<string, number>): Promise<void> {

@@ -36,6 +36,7 @@ const STAGES: ReadonlyMap<string, string> = new Map([
 /** Called with what has happened; see `Activity.listen`. */
 export interface ActivityListener {
   answered?(receipt: Receipt): void;
+  expires?(channel: string, code: string, text: string): void;
 }
 
 /**
@@ -122,6 +123,11 @@ export class Activity {
   /** The receipt of a request is on the receipt branch. */
   answered(receipt: Receipt): void {
     for (const listener of this.listeners) listener.answered?.(receipt);
+  }
+
+  /** The certificate of a channel has come closer to its end, or has expired. */
+  expires(channel: string, code: string, text: string): void {
+    for (const listener of this.listeners) listener.expires?.(channel, code, text);
   }
 
   /** A progress display from which the stage of the request in hand is seen; it passes on to another. */

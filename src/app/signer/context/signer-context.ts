@@ -239,7 +239,9 @@ export async function openSignerContext(
       channels,
       lists: new TrustLists(channels),
       renewals: new Renewals(channels, log),
-      expiryWarnings: await ExpiryWarnings.open(config.state, log),
+      expiryWarnings: await ExpiryWarnings.open(config.state, log, (...warning) =>
+        activity.expires(...warning),
+      ),
       writer: withCurrentPolicy(writer, () => currentPolicy(config, channels, outages)),
       origin: originOf(config, repository, acceptedHeads),
       cancels: new CancelIndex(repository),

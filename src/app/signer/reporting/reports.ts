@@ -1,5 +1,7 @@
 import type { SignerContext } from '../context/signer-context.ts';
 import { Heartbeats } from './heartbeats.ts';
+import { MetricsFile } from './metrics-file.ts';
+import { Notifications } from './notifications.ts';
 import { HoldObserver, observe, type Reporter } from './observation.ts';
 
 /** How often a signer is observed, in ms. */
@@ -46,6 +48,10 @@ export class Reports {
 }
 
 function reportersFor(context: SignerContext): Reporter[] {
-  const { health } = context.config;
-  return health.heartbeat === null ? [] : [new Heartbeats(context, health.heartbeat)];
+  const { health, metrics, notify } = context.config;
+  return [
+    ...(health.heartbeat === null ? [] : [new Heartbeats(context, health.heartbeat)]),
+    ...(metrics ? [new MetricsFile(context, metrics.file)] : []),
+    ...(notify ? [new Notifications(context, notify)] : []),
+  ];
 }
