@@ -240,9 +240,11 @@ describe('the recipe for a courier in docs/operating.md', () => {
 const UNITS = [
   { name: 'signer', folder: '/var/lib/signpipe' },
   { name: 'courier', folder: '/var/lib/signpipe-courier' },
+  // The only one whose result others read.
+  { name: 'auditor', folder: '/var/lib/signpipe-audit', umask: '0022', writes: ' /var/www/signpipe-audit' },
 ];
 
-for (const { name, folder: home } of UNITS)
+for (const { name, folder: home, umask = '0077', writes = '' } of UNITS)
   describe(`the ${name}’s systemd unit`, () => {
     const unit = (): Promise<string> => text(`${name}/signpipe-${name}.service`);
 
@@ -251,7 +253,8 @@ for (const { name, folder: home } of UNITS)
       for (const line of [
         'NoNewPrivileges=yes',
         'ProtectSystem=strict',
-        `ReadWritePaths=${home}/state`,
+        `ReadWritePaths=${home}/state${writes}`,
+        `UMask=${umask}`,
         'CapabilityBoundingSet=',
         'SocketBindDeny=any',
         'PrivateTmp=yes',
@@ -274,7 +277,7 @@ for (const { name, folder: home } of UNITS)
         source
           .split('\n')
           .filter((line) =>
-            /^(?:Protect|Private|Restrict|Capability|Ambient|NoNew|Lock|System|Remove|Keyring|Limit|UMask)/.test(
+            /^(?:Protect|Private|Restrict|Capability|Ambient|NoNew|Lock|System|Remove|Keyring|Limit)/.test(
               line,
             ),
           )
