@@ -15,6 +15,8 @@ const MEASURED: readonly (readonly [RegExp, string])[] = [
   [/\b\d+ ms\b/g, '50 ms'],
   [/\b\d+(?:\.\d+)? GiB free/g, '50 GiB free'],
   [/(?<= )\d+s(?=…? )/g, '2s'],
+  [/\b\d+ s ago/g, '8 s ago'],
+  [/\bafter \d+ s\b/g, 'after 3 s'],
   [/\b127\.0\.0\.1:\d+/g, '127.0.0.1:8000'],
 ];
 

@@ -141,8 +141,8 @@ async function keepPageOf(options: AuditCommandOptions, every: number): Promise<
     throw usage('every-needs-page', '--every keeps a page up to date, without the question of a revocation', {
       hint: 'give --html OUT, and neither --revoked-at nor --certificate',
     });
-  const output = await outputTo(html, true);
   const audited = await auditedBy(options);
+  const output = await outputTo(html, true);
   const { keepPage } = await import('./audit-every.ts');
   return audited.open((open) =>
     keepPage({
