@@ -2,8 +2,11 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
+/** Programs, and the Debian package of each. */
+export type Tools = Readonly<Record<string, string>>;
+
 /** The programs with which the tests check results, none of them ours, and the Debian package of each. */
-const TOOLS: Readonly<Record<string, string>> = {
+const TOOLS: Tools = {
   ssh: 'openssh-client',
   'ssh-keygen': 'openssh-client',
   'ssh-agent': 'openssh-client',
@@ -61,12 +64,14 @@ function onPath(command: string): boolean {
   return folders.some((folder) => folder !== '' && isExecutable(join(folder, command)));
 }
 
-function missingTools(): string[] {
-  return Object.keys(TOOLS).filter((command) => !onPath(command));
-}
+const missingTools = (tools: Tools): string[] => Object.keys(tools).filter((command) => !onPath(command));
 
-function packagesFor(commands: readonly string[]): string[] {
-  return [...new Set(commands.map((command) => TOOLS[command] ?? command))].sort();
+function packagesFor(tools: Tools, commands: readonly string[]): string[] {
+  return [
+    ...new Set(
+      commands.flatMap((command) => (Object.hasOwn(tools, command) ? tools[command] : undefined) ?? []),
+    ),
+  ].sort();
 }
 
 /**
@@ -80,24 +85,27 @@ function mayInstall(): boolean {
 
 function apt(...args: string[]): void {
   const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', args, { stdio: ['ignore', 'inherit', 'inherit'], env: environment });
+  // Test files that run at the same time may both install something.
+  const patient = ['-o', 'DPkg::Lock::Timeout=300'];
+  spawnSync('apt-get', [...patient, ...args], { stdio: ['ignore', 'inherit', 'inherit'], env: environment });
 }
 
-/**
- * Installs missing tools, if the tests may do that. Returns a message that names the tools still missing, or null.
- */
-export function provideTools(): string | null {
-  const missing = missingTools();
+/** Installs missing tools, if the tests may do that. Returns a message that names the tools still missing, or null. */
+export function provide(tools: Tools): string | null {
+  const missing = missingTools(tools);
   if (missing.length === 0) return null;
-  const packages = packagesFor(missing);
+  const packages = packagesFor(tools, missing);
   if (mayInstall()) {
     apt('update', '--quiet');
     apt('install', '--yes', '--quiet', '--no-install-recommends', ...packages);
   }
-  const still = missingTools();
+  const still = missingTools(tools);
   if (still.length === 0) return null;
   return (
     `The tests need ${still.join(', ')}, which ${still.length === 1 ? 'is' : 'are'} not installed. On Debian or Ubuntu:\n` +
-    `  sudo apt-get update && sudo apt-get install --no-install-recommends ${packagesFor(still).join(' ')}`
+    `  sudo apt-get update && sudo apt-get install --no-install-recommends ${packagesFor(tools, still).join(' ')}`
   );
 }
+
+/** Provides what all tests need. */
+export const provideTools = (): string | null => provide(TOOLS);

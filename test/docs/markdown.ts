@@ -50,10 +50,16 @@ function parse(path: string, text: string): Document {
   };
 }
 
-/** README.md, CHANGELOG.md and the documents in docs/. */
+/** README.md, the other documents beside it, and those in docs/. */
 export async function readDocuments(): Promise<Document[]> {
   const inDocs = (await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md')).sort();
-  const paths = ['README.md', 'CHANGELOG.md', ...inDocs.map((name) => `docs/${name}`)];
+  const paths = [
+    'README.md',
+    'CHANGELOG.md',
+    'SECURITY.md',
+    'CONTRIBUTING.md',
+    ...inDocs.map((name) => `docs/${name}`),
+  ];
   return Promise.all(paths.map(async (path) => parse(path, await readFile(join(root, path), 'utf8'))));
 }
 

@@ -25,6 +25,8 @@ async function compile({ seconds }: ReleaseSource): Promise<void> {
 
 /** Makes tarball, Debian packages and SBOM in an empty folder; returns their names. */
 export async function makePackages(folder: string): Promise<{ names: string[]; source: ReleaseSource }> {
+  // npm copies the modes of files into the tarball.
+  process.umask(0o022);
   await mkdir(folder, { recursive: true });
   if ((await readdir(folder)).length > 0) throw new Error(`${folder} is not empty`);
   const source = await releaseSource(root);
