@@ -45,8 +45,15 @@ async function zipnameFor(
   return before?.subarray(0, content.length).equals(content) ? commented('again') : content;
 }
 
-/** Pushes a signed commit that requests signatures for files on the exchange; returns its id. */
-export async function pushRequest(session: BuilderSession, request: NewRequest): Promise<string> {
+/**
+ * Pushes a signed commit that requests signatures for files on the exchange; returns its id. `onPush` gets the id before
+ * each try to push, of which only the last one succeeds.
+ */
+export async function pushRequest(
+  session: BuilderSession,
+  request: NewRequest,
+  onPush: (id: string) => void = () => {},
+): Promise<string> {
   const { repository } = session;
   const { signer, identity } = await committerOf(session);
   const id = await appendCommit(
@@ -57,7 +64,10 @@ export async function pushRequest(session: BuilderSession, request: NewRequest):
       const at = new Date();
       const content = await zipnameFor(session, parent, request, at);
       const message = messageFor(request, root);
-      return commitFile(repository, { parent, name: ZIPNAME, content, message, identity, at, signer });
+      const made = { parent, name: ZIPNAME, content, message, identity, at, signer };
+      const commit = await commitFile(repository, made);
+      onPush(commit);
+      return commit;
     },
   );
   if (id !== null) return id;

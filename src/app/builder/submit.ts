@@ -27,6 +27,8 @@ interface SubmitOptions extends PrepareOptions {
   readonly sparse?: SparsePins | undefined;
   /** The folder that signed files will be downloaded to: refused if one of them would replace an input. */
   readonly output?: string | undefined;
+  /** Gets the request's id before it is pushed; again, with another id, if other pushes came first. */
+  readonly onPush?: ((id: string) => void) | undefined;
 }
 
 /** The entry of `zipname` for an upload. A packed zip is refused if the signed zip must be proved against it: it is temporary. */
@@ -90,6 +92,6 @@ export function submit(
     await warnOfPending(session.repository, heads, files, session.say);
     for (const each of uploads) await upload(session, each);
     const { revision, channel } = options;
-    return pushRequest(session, { files, revision, channel });
+    return pushRequest(session, { files, revision, channel }, options.onPush);
   });
 }

@@ -1,6 +1,7 @@
 import { submit } from '../../app/builder/submit.ts';
 import { withSession } from '../../app/builder/session.ts';
 import { loadBuilderConfig } from '../../app/config/builder.ts';
+import { atStop } from '../../lib/at-stop.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { usage } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
@@ -78,6 +79,20 @@ async function showPlan(files: readonly string[], options: SubmitCommandOptions)
   });
 }
 
+/**
+ * For a process that a signal ends while it pushes a request: the request may have arrived, so its id has to be known if it
+ * is to be withdrawn. `reach` registers what prints the id in that case, `passed` takes it back.
+ */
+function onStopInPush(report: (id: string) => void): { reach: (id: string) => void; passed: () => void } {
+  let takeBack: (() => void) | undefined;
+  const passed = (): void => takeBack?.();
+  const reach = (id: string): void => {
+    takeBack?.();
+    takeBack = atStop(() => report(id));
+  };
+  return { reach, passed };
+}
+
 /** `signpipe submit`: uploads files, requests their signatures and prints the request's id. */
 export async function submitCommand(named: string[], options: SubmitCommandOptions): Promise<number> {
   const files = [...named, ...(options.list === undefined ? [] : await readNames(options.list))];
@@ -89,8 +104,13 @@ export async function submitCommand(named: string[], options: SubmitCommandOptio
   if (options.dryRun) return showPlan(files, options);
   const say = sayUnlessQuiet(options);
   const reporting = { progress: await progressFor(options), say };
+  const result = (id: string): void => (options.json ? printJson({ request: id }) : print(id));
+  const pushing = onStopInPush((id) =>
+    options.wait ? say(`stopped while request ${id} was being pushed; it may have been made`) : result(id),
+  );
   return withSession(await loadBuilderConfig(options.config), reporting, async (session) => {
     const request = await submit(session, files, {
+      onPush: pushing.reach,
       revision: options.revision,
       channel: options.channel,
       as: options.as,
@@ -100,14 +120,14 @@ export async function submitCommand(named: string[], options: SubmitCommandOptio
         ? { isMeant: options.files && compilePatterns(options.files), limits: session.config.limits }
         : undefined,
     });
+    pushing.passed();
     if (options.wait) {
       say(`request ${request}`);
       const { waitAndPrint } = await import('./wait.ts');
       const originals = options.sparse ? files : [];
       return await waitAndPrint(session, request, options, { originals, justMade: true });
     }
-    if (options.json) printJson({ request });
-    else print(request);
+    result(request);
     return 0;
   });
 }

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { buildPe } from '../../fixtures/pe.ts';
-import { startWorld } from '../../world/site.ts';
+import { until } from '../../until.ts';
+import { signpipe, startWorld } from '../../world/site.ts';
 
 const main = resolve(import.meta.dirname, '../../../dist/main.js');
 
@@ -60,5 +62,28 @@ describe('a builder that waits', () => {
       stderr,
       /put HOLD back in a commit, then remove HOLD .*git commit -S; put there by an author /,
     );
+  });
+});
+
+describe('a builder that is stopped while it pushes its request', () => {
+  it('prints the id, so that the request, which arrives, can be withdrawn', async () => {
+    const hook = join(world.control, 'hooks/pre-receive');
+    const reached = world.at('reached');
+    await writeFile(hook, `#!/bin/sh\ntouch ${reached}\nsleep 0.5\n`, { mode: 0o755 });
+    const args = ['submit', '-c', world.site.builderConfig, world.at('program.exe'), '--as', 'stopped.exe'];
+    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+    let printed = '';
+    child.stdout.on('data', (data: Buffer) => (printed += data.toString()));
+    await until('the push has begun', () => existsSync(reached));
+    child.kill('SIGTERM');
+    const [, signal] = (await once(child, 'close')) as [number | null, string | null];
+    assert.equal(signal, 'SIGTERM');
+    await until(
+      'the request is there',
+      async () => (await world.git('rev-parse', 'main')) === printed.trim(),
+    );
+    await rm(hook);
+    const ended = await signpipe(['cancel', '-c', world.site.builderConfig, printed.trim()]);
+    assert.equal(ended.status, 0, ended.stderr);
   });
 });
