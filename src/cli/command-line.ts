@@ -449,6 +449,23 @@ addCommand(
 
 addCommand(
   program,
+  'explain <what>',
+  'tell the story of a request, from asking to the answer, or what an error code means',
+)
+  ?.option('-c, --config <file>', 'signer.yaml, builder.yaml, voucher.yaml or auditor.yaml')
+  .option('--repo <url>', 'instead of --config: control repository, a folder or a URL (default: ".")')
+  .option('--allowed-signers <file>', 'with --repo: who may sign requests, vouches and receipts')
+  .option(
+    '--receipt-signers <file>',
+    'who may sign receipts (default: the key that the receipt branch belongs to)',
+  )
+  .addOption(requestsBranch)
+  .addOption(receiptsBranch)
+  .addOption(json)
+  .action(run(async () => (await import('./commands/explain.ts')).explainCommand));
+
+addCommand(
+  program,
   'doctor',
   'check every part of a signer, builder, voucher, auditor, courier or host; say what is wrong and how to mend it',
 )

@@ -19,6 +19,7 @@ import { poll } from './cases/poll.ts';
 import { queue } from './cases/queue.ts';
 import { service } from './cases/service.ts';
 import { startup } from './cases/startup.ts';
+import { status } from './cases/status.ts';
 import { token } from './cases/token.ts';
 import { transfer } from './cases/transfer.ts';
 import { root } from './measure.ts';
@@ -47,6 +48,7 @@ const CASES: Readonly<Record<string, (place: Place, options: BenchOptions) => Pr
   files,
   transfer,
   growth,
+  status,
 };
 
 async function machine(): Promise<string> {

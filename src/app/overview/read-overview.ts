@@ -46,7 +46,7 @@ interface Trusted {
 }
 
 /** The newest published policy, if a key that is trusted for receipts signed it. */
-async function readTrusted(
+export async function readTrusted(
   repository: ControlRepository,
   tip: string | null,
   root: string | null,

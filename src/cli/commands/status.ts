@@ -1,8 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadAuditorConfig } from '../../app/config/auditor.ts';
-import { loadBuilderConfig, loadVoucherConfig } from '../../app/config/builder.ts';
-import { loadSignerConfig } from '../../app/config/signer.ts';
-import { readYaml, sectionsOf } from '../../app/config/yaml.ts';
+import { openSite, readSite } from '../../app/overview/sources/site.ts';
 import type { StatusReport, StatusSource } from '../../app/overview/sources/status-source.ts';
 import { SignpipeError, usage } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
@@ -29,19 +26,14 @@ interface StatusCommandOptions extends CommonOptions {
 /** Requests of the queue that are printed; `--verbose` and `--json` have more. */
 const SHOWN = 20;
 
-/** A configuration of a builder, voucher or auditor, who fetch, or else of a signer; as `doctor` tells them apart. */
 async function configuredSource(path: string, options: StatusCommandOptions): Promise<StatusSource> {
-  const file = await readYaml(path);
-  const sections = sectionsOf(file);
-  const has = (...names: string[]): boolean => names.some((name) => sections.has(name));
-  if (has('signing', 'receipts') || !has('requests', 'trust')) {
+  const site = await readSite(path);
+  if (site.role === 'signer') {
     const { signerStatus } = await import('../../app/overview/sources/signer-status.ts');
-    return signerStatus(await loadSignerConfig(file));
+    return signerStatus(site.config);
   }
-  const say = sayUnlessQuiet(options);
-  const { auditorStatus, builderStatus } = await import('../../app/overview/sources/fetching-status.ts');
-  if (!has('requests', 'exchange')) return auditorStatus(await loadAuditorConfig(file), say);
-  return builderStatus(await (has('exchange') ? loadBuilderConfig(file) : loadVoucherConfig(file)), say);
+  const { fetchingStatus } = await import('../../app/overview/sources/fetching-status.ts');
+  return fetchingStatus(await openSite(site, sayUnlessQuiet(options)), site.config);
 }
 
 function textOf({ overview, health, notes }: StatusReport, now: Date, verbose: boolean): string {

@@ -5,7 +5,8 @@ import { AllowedSigners, isRefusal } from '../../../lib/sshsig/allowed-signers.t
 import { ControlRepository, type Branches } from '../../../protocol/control/repository.ts';
 import type { SignerConfig } from '../../config/signer.ts';
 import { isRunning, isSilent, readHealth } from '../../signer/state/health.ts';
-import { readOverview } from '../read-overview.ts';
+import { readOverview, type OverviewOptions } from '../read-overview.ts';
+import type { KnownRepository } from './fetching-status.ts';
 import type { StatusReport, StatusSource } from './status-source.ts';
 
 /** The signers whom any channel permits; null if a channel needs no list. */
@@ -29,6 +30,25 @@ function anyOf([first, ...others]: readonly AllowedSigners[]): CommitSigners | n
     },
     persons: () => first.persons(),
   };
+}
+
+/** Whose signatures count for the operator of a signer. */
+async function signerKeys(config: SignerConfig): Promise<OverviewOptions> {
+  return {
+    requestSigners: await signersOf(config),
+    // The signer accepts no receipt of another key into its clone without an alarm.
+    receiptSigners: ANYONE,
+    ownerOnly: true,
+    after: config.control.since,
+  };
+}
+
+/** The signer's clone as it is, with the keys that its operator trusts. */
+export async function openForSigner(config: SignerConfig): Promise<KnownRepository> {
+  const { requests, receipts } = config.control;
+  const path = join(config.state, 'control.git');
+  const repository = await ControlRepository.openExisting(path, { requests, receipts });
+  return { repository, keys: () => signerKeys(config), refresh: () => Promise.resolve() };
 }
 
 /** The signer's clone; null if there is none yet, or nothing in it. */
@@ -63,11 +83,7 @@ export async function signerStatus(config: SignerConfig): Promise<StatusSource> 
     repository ??= await openClone(clone, { requests, receipts });
     if (repository === null) return { overview: null, health: report, notes: [] };
     const overview = await readOverview(repository, {
-      requestSigners: await signersOf(config),
-      // The signer accepts no receipt of another key into its clone without an alarm.
-      receiptSigners: ANYONE,
-      ownerOnly: true,
-      after: control.since,
+      ...(await signerKeys(config)),
       // Its own state folder is newer than any heartbeat.
       signers: [],
       now,
