@@ -16,6 +16,7 @@ import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { parseTrailers } from '../../lib/git/trailers.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid, notAllowed } from '../../lib/errors.ts';
+import { requireCancellation } from './cancellation-audit.ts';
 import { requireDetached } from './detached-signature.ts';
 import { Findings } from './findings.ts';
 import type { AuditRow, AuditedFile, Problem } from './model.ts';
@@ -248,7 +249,7 @@ async function requireSignature(
 
 /** Checks what the receipt says about its request, and the policy under which it was signed. */
 async function compareAnswer(
-  { repository }: ReceiptContext,
+  { repository, allowed, now }: ReceiptContext,
   { commit, receipt }: FoundReceipt,
   audited: AuditedRequest,
   findings: Findings,
@@ -256,7 +257,11 @@ async function compareAnswer(
   findings.check(() => requireNotOlder(commit.committer.at, audited.request));
   const policy = await findings.try(() => readPolicy(repository, commit));
   const channel = channelIn(policy, receipt.request.channel);
-  compareWithRequest(receipt, audited, findings, channel?.unsignedRequests === 'accept');
+  const acceptUnsigned = channel?.unsignedRequests === 'accept';
+  compareWithRequest(receipt, audited, findings, acceptUnsigned);
+  await findings.try(() =>
+    requireCancellation({ repository, allowed, now, acceptUnsigned }, receipt, audited),
+  );
   requireEnoughVouches(receipt, channel, findings);
 }
 

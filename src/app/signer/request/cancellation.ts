@@ -56,7 +56,7 @@ export async function refuseCancelled(
   const { commit, by } = cancellation;
   throw notAllowed(
     'request-cancelled',
-    `request ${shortId(request.id)} was cancelled by ${by ?? 'an unsigned commit'} (commit ${shortId(commit)})`,
+    `request ${shortId(request.id)} was cancelled by ${by ?? 'an unsigned commit'} (commit ${commit})`,
     { hint: `to have the files signed after all: signpipe retry ${shortId(request.id)}` },
   );
 }
