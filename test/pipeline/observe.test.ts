@@ -154,3 +154,29 @@ describe('notify-mail', () => {
     assert.equal((await notify('notify-mail', ['a@example.org'], await sendmail(75))).status, 75);
   });
 });
+
+describe('notify-status', () => {
+  /** Runs it with a `signpipe status` that ends with this status; returns the events that were notified so far. */
+  async function look(status: number, program = 'cat >> events'): Promise<string[]> {
+    const signpipe = join(folder, 'signpipe');
+    await writeFile(signpipe, `#!/bin/sh\nexit ${status}\n`);
+    await chmod(signpipe, 0o755);
+    const args = [join(folder, 'last'), 'auditor.yaml', 'sh', '-c', `cd '${folder}' && ${program}`];
+    await notify('notify-status', args, { SIGNPIPE: signpipe });
+    const events = await readFile(join(folder, 'events'), 'utf8').catch(() => '');
+    return events
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => (JSON.parse(line) as { event: string }).event);
+  }
+
+  it('notifies once when signers fall silent, raise an alarm, and are well again', async () => {
+    assert.deepEqual(await look(0), []);
+    assert.deepEqual(await look(1, 'false'), [], 'the program failed');
+    assert.deepEqual(await look(1), ['silent']);
+    assert.deepEqual(await look(1), ['silent']);
+    await look(3);
+    await look(2);
+    assert.deepEqual(await look(0), ['silent', 'alarm', 'unknown', 'well']);
+  });
+});
