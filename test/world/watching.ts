@@ -9,14 +9,14 @@ export const main = resolve(import.meta.dirname, '../../dist/main.js');
 /** One record of the signer's log. */
 type LogRecord = Readonly<Record<string, unknown>> & { readonly msg: string };
 
-/** `signpipe watch` in its own process, with its log. */
+/** `signpipe watch`, or another command that runs on, in its own process, with its log. */
 export class Watching {
   readonly records: LogRecord[] = [];
   private readonly child: ChildProcess;
   private rest = '';
 
-  constructor(config: string, env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(process.execPath, [main, 'watch', '-c', config], {
+  constructor(config: string, env: NodeJS.ProcessEnv = {}, command = 'watch') {
+    this.child = spawn(process.execPath, [main, command, '-c', config], {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { Backoff } from '../../lib/concurrency/backoff.ts';
 import { invalid, isRefused, messageOf, SignpipeError } from '../../lib/errors.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
 import { verifyCommitSignature } from '../../lib/git/commit-signature.ts';
@@ -62,20 +63,26 @@ export class Courier {
 
   constructor(private readonly options: CourierOptions) {}
 
-  /** Carries until `stop` is aborted. After a failure to reach the host, pauses grow. */
-  async watch(stop: AbortSignal): Promise<void> {
+  /**
+   * Carries until `stop` is aborted. After a failure to reach the host, pauses grow. Calls `onRound` after each round and
+   * each pause.
+   */
+  async watch(stop: AbortSignal, onRound: () => void = () => {}): Promise<void> {
     const { log, pollMs } = this.options;
-    let pause = pollMs;
+    const backoff = new Backoff({ first: 2 * pollMs, longest: LONGEST_PAUSE_MS });
     while (!stop.aborted) {
+      let pause = pollMs;
       try {
         await this.round();
-        pause = pollMs;
+        backoff.reset();
       } catch (error) {
         if (error instanceof SignpipeError && (error.kind === 'alarm' || error.kind === 'usage')) throw error;
-        pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+        pause = backoff.next();
         log.error(detailsOf(error), messageOf(error));
       }
+      onRound();
       await sleep(pause, undefined, { signal: stop }).catch(() => {});
+      onRound();
     }
   }
 

@@ -1,8 +1,11 @@
 import { loadCourierConfig } from '../../app/config/courier.ts';
-import type { Courier } from '../../app/courier/courier.ts';
 import { withCourier } from '../../app/courier/open-courier.ts';
+import { runCourier } from '../../app/courier/run-courier.ts';
+import { ServiceManager } from '../../app/signer/supervisor/service-manager.ts';
+import { endAtUnexpectedErrors } from '../../app/signer/supervisor/supervisor.ts';
 import { loggerFor } from '../output/logger.ts';
 import type { CommonOptions } from '../output/terminal.ts';
+import { endToRestart } from './end-to-restart.ts';
 
 interface CourierCommandOptions extends CommonOptions {
   readonly config: string;
@@ -11,25 +14,28 @@ interface CourierCommandOptions extends CommonOptions {
 }
 
 /** Carries until SIGTERM or SIGINT; the batches in hand are finished. */
-async function untilStopped(courier: Courier): Promise<number> {
+async function untilStopped(options: CourierCommandOptions): Promise<number> {
+  const log = loggerFor(options);
+  endAtUnexpectedErrors(log, endToRestart);
+  const manager = new ServiceManager(log);
+  const hangup = !process.stdout.isTTY;
   const stop = new AbortController();
-  const onStop = (): void => stop.abort();
+  const onStop = (): void => {
+    manager.stopping();
+    stop.abort();
+  };
   process.on('SIGTERM', onStop).on('SIGINT', onStop);
-  try {
-    await courier.watch(stop.signal);
-    return 0;
-  } finally {
-    process.off('SIGTERM', onStop).off('SIGINT', onStop);
-  }
+  // Between two configurations, SIGHUP must not end the process.
+  if (hangup) process.on('SIGHUP', () => {});
+  await runCourier({ file: options.config, log, manager, hangup, end: endToRestart }, stop.signal);
+  return 0;
 }
 
 /** `signpipe courier`: carries timestamp queries from Git to the authorities, and the answers back. */
 export async function courierCommand(options: CourierCommandOptions): Promise<number> {
+  if (!options.once) return untilStopped(options);
   const config = await loadCourierConfig(options.config);
-  const log = loggerFor(options);
-  return withCourier(config, log, async (courier) => {
-    if (options.once) return (await courier.round()).failed === 0 ? 0 : 1;
-    log.info({ config: config.file, authorities: config.authorities.length }, 'carrying timestamps');
-    return untilStopped(courier);
-  });
+  return withCourier(config, loggerFor(options), async (courier) =>
+    (await courier.round()).failed === 0 ? 0 : 1,
+  );
 }

@@ -5,11 +5,11 @@ import { RequestPoller } from '../../app/signer/request/request-poller.ts';
 import { logError } from '../../app/signer/context/poll-errors.ts';
 import { ServiceManager } from '../../app/signer/supervisor/service-manager.ts';
 import { endAtUnexpectedErrors, Supervisor } from '../../app/signer/supervisor/supervisor.ts';
-import { runStopTasks } from '../../lib/at-stop.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { loggerFor } from '../output/logger.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import type { CommonOptions } from '../output/terminal.ts';
+import { endToRestart } from './end-to-restart.ts';
 
 interface WatchCommandOptions extends CommonOptions {
   readonly config: string;
@@ -53,12 +53,6 @@ const openContext = async (options: WatchCommandOptions): Promise<SignerContext>
     log: loggerFor(options),
     progress: await progressFor(options),
   });
-
-/** Ends this process with a status after which a service manager starts it again. */
-function endToRestart(): void {
-  runStopTasks();
-  process.exit(1);
-}
 
 /** Watches until SIGTERM or SIGINT. */
 async function untilStopped(options: WatchCommandOptions): Promise<number> {

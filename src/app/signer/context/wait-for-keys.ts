@@ -1,9 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { KeyUnavailable } from '../../../engine/keys/signing-key.ts';
+import { SignpipeError } from '../../../lib/errors.ts';
 
 /** The pauses between two attempts, in ms: each is twice as long as the last, up to the longest. */
 const PAUSE = { first: 2000, longest: 60_000 };
+
+const retryAfter = (error: SignpipeError): number =>
+  error instanceof KeyUnavailable ? (error.retryAfterMs ?? 0) : 0;
 
 interface WaitForKeysOptions {
   readonly log: Logger;
@@ -17,10 +21,16 @@ interface WaitForKeysOptions {
   readonly firstPause?: number;
 }
 
+/** Whether an error at the start can pass by itself: a key or a host that cannot be reached. */
+export const canPass = (error: unknown): error is SignpipeError =>
+  error instanceof KeyUnavailable || (error instanceof SignpipeError && error.kind === 'unavailable');
+
 /** Logs an error unless the last one was the same. */
-function reportOnce(log: Logger, { code, message, hint }: KeyUnavailable, last: string): string {
+function reportOnce(log: Logger, error: SignpipeError, last: string): string {
+  const { code, message, hint } = error;
+  const what = error instanceof KeyUnavailable ? 'key' : 'host';
   if (message !== last)
-    log.error({ code, hint }, `${message}; the signer begins when the key can be reached`);
+    log.error({ code, hint }, `${message}; the signer begins when the ${what} can be reached`);
   return message;
 }
 
@@ -33,8 +43,8 @@ async function pauseFor(ms: number, signal: AbortSignal, now: WaitForKeysOptions
 }
 
 /**
- * Opens a signer; as long as one of its keys cannot be reached (its token is not there, its service is down), it waits
- * and tries again, since such a signer runs unattended. Returns null if the signal ended that. Throws all other errors.
+ * Opens a signer; as long as one of its keys (its token is not there, its service is down) or hosts cannot be reached, it
+ * waits and tries again, since such a signer runs unattended. Returns null if the signal ended that. Throws all other errors.
  */
 export async function openWhenKeysAreThere<T>(
   open: () => Promise<T>,
@@ -45,10 +55,10 @@ export async function openWhenKeysAreThere<T>(
     try {
       return await open();
     } catch (error) {
-      if (!(error instanceof KeyUnavailable)) throw error;
+      if (!canPass(error)) throw error;
       if (last === '') onWaiting?.();
       last = reportOnce(log, error, last);
-      const ms = Math.max(pause, Math.min(error.retryAfterMs ?? 0, PAUSE.longest));
+      const ms = Math.max(pause, Math.min(retryAfter(error), PAUSE.longest));
       await pauseFor(ms, signal, now);
     }
   }

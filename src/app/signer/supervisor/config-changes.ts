@@ -10,26 +10,38 @@ export async function fileVersion(path: string): Promise<string | null> {
   return info?.isFile() ? [info.dev, info.ino, info.size, info.mtimeNs, info.ctimeNs].join(' ') : null;
 }
 
+/** Notices that a file has changed, from the versions that are seen one after another. */
+export class FileChange {
+  private last: string | null;
+
+  constructor(private reported: string | null) {
+    this.last = reported;
+  }
+
+  /** Whether the file has changed, and is the same as when it was looked at last: an editor may write it in parts. */
+  see(version: string | null): boolean {
+    const isStable = version !== null && version === this.last;
+    this.last = version;
+    if (!isStable || version === this.reported) return false;
+    this.reported = version;
+    return true;
+  }
+}
+
 /**
- * Calls `report` each time when a file is no longer of the version that is `known`, once it stays the same for a second: an
- * editor may write it in parts. Returns the function that stops this. (`fs.watch` misses changes on network file systems,
- * and loses a file that is replaced.)
+ * Calls `report` each time when a file is no longer of the version that is `known`, once it stays the same for a second.
+ * Returns the function that stops this. (`fs.watch` misses changes on network file systems, and loses a file that is
+ * replaced.)
  */
 export function onFileChange(
   path: string,
   report: () => void,
   { known, every = LOOK_EVERY }: { known: string | null; readonly every?: number },
 ): () => void {
-  let reported = known;
-  let last = known;
+  const change = new FileChange(known);
   let looking = Promise.resolve();
   const look = async (): Promise<void> => {
-    const version = await fileVersion(path);
-    const isStable = version !== null && version === last;
-    last = version;
-    if (!isStable || version === reported) return;
-    reported = version;
-    report();
+    if (change.see(await fileVersion(path))) report();
   };
   const timer = setInterval(() => void (looking = looking.then(look)), every).unref();
   return () => clearInterval(timer);

@@ -2,18 +2,23 @@ import type { ProgressBar, ProgressDisplay } from '../../../lib/progress.ts';
 
 /** When a signer last did something, and what it is doing: from this the watchdog sees that it does not get on. */
 export class Movement {
-  private last = performance.now();
+  private last: number;
   /** The work in hand, such as `fetch product.zip`, the innermost last. */
   private readonly stages: string[] = [];
 
+  /** `now` is the monotonic clock, in ms; the real one unless given. */
+  constructor(private readonly now: () => number = () => performance.now()) {
+    this.last = now();
+  }
+
   /** Something has been done: bytes moved, a program was signed, git reported progress, a poll ended. */
   readonly moved = (): void => {
-    this.last = performance.now();
+    this.last = this.now();
   };
 
   /** How long nothing has been done, in ms by the monotonic clock. */
   get stillFor(): number {
-    return performance.now() - this.last;
+    return this.now() - this.last;
   }
 
   /** What is being done. */

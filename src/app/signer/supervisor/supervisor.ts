@@ -11,11 +11,12 @@ import {
   openSignerContext,
   type SignerContext,
 } from '../context/signer-context.ts';
-import { openWhenKeysAreThere } from '../context/wait-for-keys.ts';
+import { canPass, openWhenKeysAreThere } from '../context/wait-for-keys.ts';
 import type { PollResult } from '../request/request-poller.ts';
-import { changedKeys, fileVersion, onFileChange } from './config-changes.ts';
+import { changedKeys, fileVersion } from './config-changes.ts';
 import { Movement } from './movement.ts';
 import { logError } from '../context/poll-errors.ts';
+import { onNewConfiguration, type Judgement, type Reason } from './reload.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { getsOn, longestStillness, startWatchdog } from './watchdog.ts';
 import { watch } from './watch.ts';
@@ -34,19 +35,13 @@ interface SupervisorOptions {
   readonly end: () => void;
 }
 
-/** The pause before a new configuration is tried again whose key cannot be reached, in ms. */
-const KEY_AGAIN = 60_000;
-
 const silent = (): void => {};
-
-/** Why the configuration is read again. After SIGHUP, keys are opened again too, even if it is the same. */
-type Reason = 'SIGHUP' | 'changed';
 
 /** How watching ended. */
 type Ending = 'stopped' | 'alarmed' | 'reload';
 
 /**
- * Runs a signer for years: opens it once its keys can be reached, watches, and reads its configuration again on SIGHUP or when
+ * Runs a signer for years: opens it once its keys and hosts can be reached, watches, and reads its configuration again on SIGHUP or when
  * the file has changed; ends it if it does not get on.
  */
 export class Supervisor {
@@ -114,7 +109,7 @@ export class Supervisor {
         // Otherwise systemd would end a start that takes long.
         manager.ready();
         manager.keepAlive(() => true);
-        manager.status('waiting for a key that cannot be reached');
+        manager.status('waiting for a key or a host that cannot be reached');
       },
     });
     if (!signal.aborted || !context) return context;
@@ -135,7 +130,7 @@ export class Supervisor {
       this.reportChanges(used, fresh);
       return context;
     } catch (error) {
-      if (!used || error instanceof KeyUnavailable) throw error;
+      if (!used || canPass(error)) throw error;
       this.reportUnusable(error);
       return this.open(used);
     }
@@ -167,10 +162,13 @@ export class Supervisor {
   }
 
   private async watchUntilEnd(context: SignerContext): Promise<Ending> {
-    const { file, log, manager } = this.options;
+    const { file, log, manager, hangup } = this.options;
     const reload = new AbortController();
     const signal = AbortSignal.any([this.stop.signal, reload.signal]);
-    const stopLooking = this.onNewConfiguration(signal, () => reload.abort());
+    const { version } = this;
+    const judge = (reason: Reason): Promise<Judgement> => this.judge(reason);
+    const use = (): void => reload.abort();
+    const stopLooking = onNewConfiguration({ file, version, hangup, manager, judge, use });
     try {
       log.info({ config: file, poll: context.config.control.poll }, 'watching');
       manager.status('polling');
@@ -183,33 +181,8 @@ export class Supervisor {
     }
   }
 
-  /** Calls `use` when SIGHUP or a change of the file asks for a new configuration, and it can be used. */
-  private onNewConfiguration(signal: AbortSignal, use: () => void): () => void {
-    const { hangup, file, manager } = this.options;
-    let checking: Promise<void> = Promise.resolve();
-    let again: NodeJS.Timeout | undefined;
-    const judge = async (reason: Reason): Promise<void> => {
-      if (signal.aborted) return;
-      clearTimeout(again);
-      manager.reloading();
-      const outcome = await this.judge(reason);
-      manager.ready();
-      if (outcome === 'usable') use();
-      if (outcome === 'later') again = setTimeout(() => ask(reason), KEY_AGAIN).unref();
-    };
-    const ask = (reason: Reason): void => void (checking = checking.then(() => judge(reason)));
-    const onHangup = (): void => ask('SIGHUP');
-    if (hangup) process.on('SIGHUP', onHangup);
-    const stopLooking = onFileChange(file, () => ask('changed'), { known: this.version });
-    return () => {
-      stopLooking();
-      clearTimeout(again);
-      process.off('SIGHUP', onHangup);
-    };
-  }
-
   /** Whether the configuration, as it is now, can be used: a mistake in it must not end a running signer. */
-  private async judge(reason: Reason): Promise<'usable' | 'unusable' | 'unchanged' | 'later'> {
+  private async judge(reason: Reason): Promise<Judgement> {
     const { file, log } = this.options;
     log.info(reason === 'SIGHUP' ? 'SIGHUP: reading the configuration' : `${file} has changed: reading it`);
     try {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { pino } from 'pino';
 import { KeyUnavailable } from '../../../../src/engine/keys/signing-key.ts';
 import { openWhenKeysAreThere } from '../../../../src/app/signer/context/wait-for-keys.ts';
-import { SignpipeError, usage } from '../../../../src/lib/errors.ts';
+import { SignpipeError, unavailable, usage } from '../../../../src/lib/errors.ts';
 
 const missing = (message = 'not there'): KeyUnavailable => new KeyUnavailable('token-missing', message);
 
@@ -32,7 +32,7 @@ function options(more: { signal?: AbortSignal; firstPause?: number } = {}) {
   return { log, logged, listening, now, signal: new AbortController().signal, firstPause: 1, ...more };
 }
 
-describe('a signer whose key cannot be reached at its start', () => {
+describe('a signer whose key or host cannot be reached at its start', () => {
   it('tries until it can be, logs each error once, and stops listening after each pause', async () => {
     const given = options();
     const key = failing(missing(), missing(), missing('another'));
@@ -41,6 +41,13 @@ describe('a signer whose key cannot be reached at its start', () => {
     assert.equal(given.logged.length, 2);
     assert.equal(given.listening.length, 3);
     assert.ok(given.listening.every(({ aborted }) => aborted));
+  });
+
+  it('waits in the same way for a host', async () => {
+    const given = options();
+    const host = failing(unavailable('host-unreachable', 'the host is away'));
+    assert.equal(await openWhenKeysAreThere(host.open, given), 'open');
+    assert.match(given.logged[0] ?? '', /the signer begins when the host can be reached/);
   });
 
   it('does not wait for what a person has to mend', async () => {

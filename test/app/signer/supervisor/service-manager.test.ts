@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,39 +6,27 @@ import { after, afterEach, describe, it } from 'node:test';
 import { pino } from 'pino';
 import { ServiceManager } from '../../../../src/app/signer/supervisor/service-manager.ts';
 import { until } from '../../../until.ts';
-
-/** Prints each datagram that arrives at a socket, as systemd's own receives them. */
-const RECEIVER = `import os, socket, sys
-address = sys.argv[1]
-receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-receiver.bind('\\0' + address[1:] if address.startswith('@') else address)
-print('bound', flush=True)
-while True: print(receiver.recv(4096).decode().replace('\\n', ' '), flush=True)`;
+import { NotifySocket } from '../../../world/notify-socket.ts';
 
 describe('what the service manager is told', () => {
   const warnings: string[] = [];
   const write = (line: string): void => void warnings.push((JSON.parse(line) as { msg: string }).msg);
   const log = pino({}, { write });
-  let receiver: ChildProcess | undefined;
-  let received = '';
+  let socket: NotifySocket | undefined;
   const folder = mkdtemp(join(tmpdir(), 'signpipe-notify-'));
   afterEach(() => {
-    receiver?.kill();
+    socket?.close();
     delete process.env['NOTIFY_SOCKET'];
   });
   after(async () => rm(await folder, { recursive: true, force: true }));
 
   /** A service manager that listens at an address, and what signpipe is started with by it. */
   const listen = async (address: string, more: NodeJS.ProcessEnv = {}): Promise<ServiceManager> => {
-    receiver = spawn('python3', ['-c', RECEIVER, address], { stdio: ['ignore', 'pipe', 'inherit'] });
-    received = '';
-    receiver.stdout?.on('data', (data: Buffer) => (received += data.toString()));
-    await once(receiver.stdout as NodeJS.ReadableStream, 'data');
+    socket = await NotifySocket.listen(address);
     process.env['NOTIFY_SOCKET'] = address;
     return new ServiceManager(log, { NOTIFY_SOCKET: address, ...more });
   };
-  const messages = (): string[] =>
-    received.split('\n').filter((each) => !/^(?:|bound|BARRIER=1)$/.test(each));
+  const messages = (): string[] => socket?.messages ?? [];
 
   it('is, in order: ready, one line about the work, a reload, the end', async () => {
     const manager = await listen(join(await folder, 'socket'));

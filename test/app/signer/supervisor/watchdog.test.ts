@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import type { SignerConfig } from '../../../../src/app/config/signer.ts';
 import { Movement } from '../../../../src/app/signer/supervisor/movement.ts';
-import { longestStillness, startWatchdog } from '../../../../src/app/signer/supervisor/watchdog.ts';
+import { getsOn, longestStillness, startWatchdog } from '../../../../src/app/signer/supervisor/watchdog.ts';
 import { noProgress, withProgressBar } from '../../../../src/lib/progress.ts';
 
 interface Ended {
@@ -39,8 +39,21 @@ describe('the watchdog', () => {
     assert.match(ended?.msg ?? '', /^fetch product\.zip: nothing has moved for \d+ s$/);
   });
 
-  it('leaves a slow transfer alone as long as bytes arrive', async () => {
-    assert.deepEqual(await watched(100, (movement) => transfer(movement, (step) => step)), []);
+  it('leaves a slow transfer alone as long as bytes arrive, and not one that begins again and again', async () => {
+    let now = 0;
+    const movement = new Movement(() => now);
+    const alive: boolean[] = [];
+    await withProgressBar(movement.watching(noProgress), 'fetch product.zip', 'bytes', async (update) => {
+      await Promise.resolve();
+      for (const done of [1, 2, 3, 3, 3]) {
+        now += 99;
+        alive.push(getsOn({ movement, limit: 100 }));
+        update(done, 100);
+      }
+      now += 99;
+      alive.push(getsOn({ movement, limit: 100 }));
+    });
+    assert.deepEqual(alive, [true, true, true, true, false, false]);
   });
 
   it('does nothing if it is switched off', async () => {
