@@ -29,88 +29,89 @@ interface Picture {
   readonly text: string;
 }
 
-/** Plays the sessions. */
-async function* pictures(folder: string): AsyncGenerator<Picture> {
-  const at = (name: string): string => join(folder, 'demo', name);
-  const [builder, signer] = [at('builder.yaml'), at('signer.yaml')];
-  const answer = (): Promise<string> => run(process.execPath, [MAIN, 'watch', '-c', signer, '--once']);
-  const idIn = (text: string): string => /^[0-9a-f]{40}$/m.exec(text)?.[0] ?? '';
+const idIn = (text: string): string => /^[0-9a-f]{40}$/m.exec(text)?.[0] ?? '';
 
-  const demo = await session(['demo', '--dir', at('')], ['demo']);
-  yield {
-    name: 'demo',
-    title: 'signpipe demo: a release is built, uploaded, signed and checked, in seven steps',
-    text: `${demo.slice(0, demo.indexOf('The receipt, as')).trimEnd()}\n`,
-  };
+/** The sessions, on the demo's site in a folder. Each begins where the one before ended. */
+class Sessions {
+  private readonly builder: string;
+  private readonly signer: string;
 
-  const doctor = await session(['doctor', '-c', signer], ['doctor', '-c', 'signer.yaml']);
-  yield { name: 'doctor', title: 'signpipe doctor checks every part of a signer', text: doctor };
+  constructor(private readonly folder: string) {
+    this.builder = this.at('builder.yaml');
+    this.signer = this.at('signer.yaml');
+  }
 
-  const submitted = await session(
-    ['submit', '-c', builder, at('unsigned.zip')],
-    ['submit', '-c', 'builder.yaml', 'unsigned.zip'],
-  );
-  await answer();
-  const id = idIn(submitted);
-  const waited = await session(
-    ['wait', '-c', builder, id, '--output', at('out'), '--allow-test-certificate'],
-    ['wait', '-c', 'builder.yaml', id.slice(0, 12), '--output', 'out', '--allow-test-certificate'],
-  );
-  yield {
-    name: 'release',
-    title:
-      'A release takes two commands: signpipe submit prints the id of the request, signpipe wait checks and downloads the result',
-    text: submitted + waited,
-  };
+  private at(name: string): string {
+    return join(this.folder, 'demo', name);
+  }
 
-  for (const name of ['notes.txt', 'licence.txt']) await writeFile(at(name), 'Nothing that can be signed.\n');
-  const asked = await session(
-    ['submit', '-c', builder, at('notes.txt'), at('licence.txt')],
-    ['submit', '-c', 'builder.yaml', 'notes.txt', 'licence.txt'],
-  );
-  await answer();
-  const refused = idIn(asked);
-  const refusal = await session(
-    ['wait', '-c', builder, refused, '--output', at('out')],
-    ['wait', '-c', 'builder.yaml', refused.slice(0, 12), '--output', 'out'],
-  );
-  yield {
-    name: 'refused',
-    title: 'A refused request: signpipe wait says why, and what to do',
-    text: asked + refusal,
-  };
+  private answer(): Promise<string> {
+    return run(process.execPath, [MAIN, 'watch', '-c', this.signer, '--once']);
+  }
 
-  const held = await session(
-    ['hold', '-c', builder, 'The build server is being replaced'],
-    ['hold', '-c', 'builder.yaml', '"The build server is being replaced"'],
-  );
-  const waiting = await session(
-    ['submit', '-c', builder, '--quiet', at('unsigned.zip')],
-    ['submit', '-c', 'builder.yaml', '--quiet', 'unsigned.zip'],
-  );
-  const status = await session(['status', '-c', builder], ['status', '-c', 'builder.yaml']);
-  yield {
-    name: 'status',
-    title: 'signpipe status after signpipe hold: a request waits, and why',
-    text: held + waiting + status,
-  };
+  async demo(): Promise<Picture> {
+    const text = await session(['demo', '--dir', this.at('')], ['demo']);
+    const title = 'signpipe demo: a release is built, uploaded, signed and checked, in seven steps';
+    return { name: 'demo', title, text: `${text.slice(0, text.indexOf('The receipt, as')).trimEnd()}\n` };
+  }
 
-  const audit = await session(
-    ['audit', '--repo', at('control.git'), '--allowed-signers', at('keys/audit_signers')],
-    ['audit', '--repo', 'control.git', '--allowed-signers', 'audit_signers'],
-  );
-  yield {
-    name: 'audit',
-    title: 'signpipe audit: every request and its answer, all signatures verified',
-    text: audit,
-  };
+  async doctor(): Promise<Picture> {
+    const text = await session(['doctor', '-c', this.signer], ['doctor', '-c', 'signer.yaml']);
+    return { name: 'doctor', title: 'signpipe doctor checks every part of a signer', text };
+  }
 
-  if ((await run(process.execPath, [MAIN, '--help'])).includes('\n  explain')) {
-    const story = await session(
-      ['explain', '-c', builder, id],
-      ['explain', '-c', 'builder.yaml', id.slice(0, 12)],
+  async release(): Promise<Picture> {
+    const submitted = await this.submit(['unsigned.zip']);
+    const waited = await this.wait(idIn(submitted), '--allow-test-certificate');
+    const title =
+      'A release takes two commands: signpipe submit prints the id of the request, signpipe wait checks and downloads the result';
+    return { name: 'release', title, text: submitted + waited };
+  }
+
+  async refused(): Promise<Picture> {
+    const names = ['notes.txt', 'licence.txt'];
+    for (const name of names) await writeFile(this.at(name), 'Nothing that can be signed.\n');
+    const submitted = await this.submit(names);
+    const text = submitted + (await this.wait(idIn(submitted)));
+    return { name: 'refused', title: 'A refused request: signpipe wait says why, and what to do', text };
+  }
+
+  async status(): Promise<Picture> {
+    const reason = 'The build server is being replaced';
+    const held = await session(
+      ['hold', '-c', this.builder, reason],
+      ['hold', '-c', 'builder.yaml', `"${reason}"`],
     );
-    yield { name: 'explain', title: 'signpipe explain: the story of one request', text: story };
+    const waiting = await this.submit(['unsigned.zip'], '--quiet');
+    const status = await session(['status', '-c', this.builder], ['status', '-c', 'builder.yaml']);
+    const title = 'signpipe status after signpipe hold: a request waits, and why';
+    return { name: 'status', title, text: held + waiting + status };
+  }
+
+  async audit(): Promise<Picture> {
+    const text = await session(
+      ['audit', '--repo', this.at('control.git'), '--allowed-signers', this.at('keys/audit_signers')],
+      ['audit', '--repo', 'control.git', '--allowed-signers', 'audit_signers'],
+    );
+    const title = 'signpipe audit: every request and its answer, all signatures verified';
+    return { name: 'audit', title, text };
+  }
+
+  private async submit(names: readonly string[], ...more: string[]): Promise<string> {
+    const files = names.map((name) => this.at(name));
+    const text = await session(
+      ['submit', '-c', this.builder, ...more, ...files],
+      ['submit', '-c', 'builder.yaml', ...more, ...names],
+    );
+    await this.answer();
+    return text;
+  }
+
+  private wait(request: string, ...more: string[]): Promise<string> {
+    return session(
+      ['wait', '-c', this.builder, request, '--output', this.at('out'), ...more],
+      ['wait', '-c', 'builder.yaml', request.slice(0, 12), '--output', 'out', ...more],
+    );
   }
 }
 
@@ -124,7 +125,9 @@ export async function drawTerminals(into: string): Promise<void> {
         [join(folder, 'demo'), 'demo'],
       ]),
     );
-    for await (const { name, title, text } of pictures(folder)) {
+    const sessions = new Sessions(folder);
+    for (const play of ['demo', 'doctor', 'release', 'refused', 'status', 'audit'] as const) {
+      const { name, title, text } = await sessions[play]();
       const svg = terminalSvg(stable.replace(text), { columns: COLUMNS, title });
       await writeFile(join(into, `${name}.svg`), svg);
     }
