@@ -15,6 +15,8 @@ const NODES = [20, 22, 24, 26];
 
 let folder = '';
 let packages = '';
+/** A clone, since making packages compiles: other tests run the program of this folder. */
+let clone = '';
 
 /** Runs a program with an environment that is independent of this test run; returns both outputs. */
 async function run(
@@ -30,7 +32,7 @@ async function run(
 }
 
 const makePackages = (to: string, more: NodeJS.ProcessEnv = {}): Promise<string> =>
-  run('sh', ['-c', `umask ${more['UMASK'] ?? '022'}; npm run -s package -- ${to}`], root, more);
+  run('sh', ['-c', `umask ${more['UMASK'] ?? '022'}; npm run -s package -- ${to}`], clone, more);
 
 /** The name of the package with this ending. */
 async function named(ending: RegExp): Promise<string> {
@@ -43,6 +45,10 @@ before(async () => {
   providePackageTools();
   folder = await mkdtemp(join(tmpdir(), 'signpipe-packages-'));
   packages = join(folder, 'packages');
+  clone = join(folder, 'clone');
+  await run('git', ['clone', '-q', root, clone]);
+  await run('ln', ['-s', join(root, 'node_modules'), join(clone, 'node_modules')]);
+  await run('sh', ['-c', 'echo node_modules >> .git/info/exclude'], clone);
   await makePackages(packages);
 });
 after(() => rm(folder, { recursive: true, force: true }));
@@ -253,10 +259,6 @@ describe('the files for shells', () => {
 
 describe('a release', () => {
   it('is signed, and checked by the commands of docs/releasing.md', async () => {
-    const clone = join(folder, 'clone');
-    await run('git', ['clone', '-q', root, clone]);
-    await run('ln', ['-s', join(root, 'node_modules'), join(clone, 'node_modules')]);
-    await run('sh', ['-c', 'echo node_modules >> .git/info/exclude'], clone);
     await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, 'key')]);
     await run('minisign', [
       '-G',
