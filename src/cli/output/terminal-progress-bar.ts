@@ -44,7 +44,10 @@ export function pace(rate: number | null, left: number, unit: 'bytes' | 'files')
   return left > 0 ? `${speed}, ${timeLeft(left / rate)} left` : speed;
 }
 
-/** A bar on standard error, which disappears when it stops. */
+/** Whether a bar is on the terminal. A signer has work in two stages at the same time; two bars would be drawn over each other. */
+let isShown = false;
+
+/** A bar on standard error, which disappears when it stops; nothing is seen of it while another one is there. */
 export function startBar(label: string, unit: 'bytes' | 'files'): ProgressBar {
   // A name from outside. It is not part of the format, in which it could contain placeholders.
   const name = printable(label, 200);
@@ -61,6 +64,8 @@ export function startBar(label: string, unit: 'bytes' | 'files'): ProgressBar {
   let started = false;
   return {
     update: (done, total) => {
+      if (!started && isShown) return;
+      isShown = true;
       const end = pace(rate.add(done, performance.now()), total - done, unit);
       const payload = { label: name, done: show(done), all: show(total), pace: end };
       if (!started) bar.start(Math.max(total, 1), done, payload);
@@ -69,7 +74,9 @@ export function startBar(label: string, unit: 'bytes' | 'files'): ProgressBar {
       started = true;
     },
     stop: () => {
-      if (started) bar.stop();
+      if (!started) return;
+      bar.stop();
+      isShown = false;
     },
   };
 }

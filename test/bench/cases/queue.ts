@@ -30,15 +30,16 @@ class Requests {
     return new Requests(place, builder, await place.world.git('rev-parse', 'main'));
   }
 
-  /** Makes `count` requests, one commit each, and has the branch point to the last of them at once. */
-  async push(count: number): Promise<string[]> {
+  /** Makes `count` requests, one commit each, and has the branch point to the last of them at once; returns when. */
+  async push(count: number): Promise<{ ids: string[]; pushed: number }> {
     const { world } = this.place;
     const collector = new ObjectCollector();
     const ids: string[] = [];
     for (let at = 0; at < count; at += 1) ids.push(await this.add(collector));
     await indexObjects(world.control, collector.objects);
+    const pushed = Date.now();
     await world.git('update-ref', 'refs/heads/main', this.tip);
-    return ids;
+    return { ids, pushed };
   }
 
   private async add(collector: ObjectCollector): Promise<string> {
@@ -85,9 +86,8 @@ async function oneQueue(
 ): Promise<Sample> {
   const state = place.world.at('signer-state');
   const [before, cpu] = [await receiptCount(place), await signerCpu(signer.pid, state)];
-  const pushed = Date.now();
-  const last = (await requests.push(count)).at(-1);
-  await signer.line((line) => line.request === last && line.outcome !== undefined);
+  const { ids, pushed } = await requests.push(count);
+  await signer.line((line) => line.request === ids.at(-1) && line.outcome !== undefined);
   const wall = ((await receiptsAt(place, before + count)) - pushed) / 1000;
   return { wall, cpu: (await signerCpu(signer.pid, state)) - cpu };
 }
@@ -97,8 +97,7 @@ async function latencies(place: Place, requests: Requests, count: number): Promi
   for (let at = 0; at < count; at += 1) {
     await sleep(300 + Math.random() * 1500);
     const before = await receiptCount(place);
-    await requests.push(1);
-    const pushed = Date.now();
+    const { pushed } = await requests.push(1);
     samples.push({ wall: ((await receiptsAt(place, before + 1)) - pushed) / 1000 });
   }
   return samples;
