@@ -29,8 +29,13 @@ export class Reports {
   async close(): Promise<void> {
     clearInterval(this.timer);
     if (this.reporters.length === 0) return;
-    const last = await observe(this.context, this.hold);
-    await Promise.all(this.reporters.map((reporter) => reporter.close(last)));
+    try {
+      const last = await observe(this.context, this.hold);
+      await Promise.all(this.reporters.map((reporter) => reporter.close(last)));
+    } catch (error) {
+      // The end of the signer must not depend on its reports.
+      this.context.log.debug({ err: error }, 'the signer could not be observed a last time');
+    }
   }
 
   private async observe(): Promise<void> {
