@@ -318,7 +318,9 @@ describe(`a year of a signer, ${SCALE} of it`, () => {
     const perRequest = (of: (sample: Sample) => number): number => grown(of) / answeredMeanwhile();
     assert.ok(perRequest(({ clone }) => clone) < 20_000, `clone: ${perRequest(({ clone }) => clone)}`);
     assert.ok(perRequest(({ state }) => state) < 2000, `state: ${perRequest(({ state }) => state)}`);
-    assert.ok(Math.max(...site.samples.map(({ packs }) => packs)) <= 60);
+    // Packs are joined after a fetch, and each receipt of a day adds one.
+    const most = 60 + Math.round(YEAR.requests / YEAR.days);
+    assert.ok(Math.max(...site.samples.map(({ packs }) => packs)) <= most);
   });
 
   it('failed no poll but those whose connection was cut', () => {
