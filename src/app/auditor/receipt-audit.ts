@@ -15,7 +15,8 @@ import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { parseTrailers } from '../../lib/git/trailers.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
-import { invalid, notAllowed } from '../../lib/errors.ts';
+import { invalid } from '../../lib/errors.ts';
+import { onlyOwner } from '../../protocol/control/receipts-owner.ts';
 import { requireCancellation } from './cancellation-audit.ts';
 import { requireDetached } from './detached-signature.ts';
 import { Findings } from './findings.ts';
@@ -147,12 +148,8 @@ async function isByOwner(
   findings: Findings,
 ): Promise<boolean> {
   const holds = await findings.try(() => {
-    const { fingerprint, principal } = verifyCommitSignature(commit.raw, receiptSigners);
-    if (onlyKey !== null && fingerprint !== onlyKey)
-      throw notAllowed(
-        'receipt-foreign-key',
-        `it is signed by ${principal} with ${fingerprint}, which is not the key that the receipt branch belongs to`,
-      );
+    const signers = onlyKey === null ? receiptSigners : onlyOwner(receiptSigners, onlyKey);
+    verifyCommitSignature(commit.raw, signers);
     return true;
   });
   return holds === true;

@@ -2,6 +2,7 @@ import { expiryOf } from '../../lib/x509/expiry.ts';
 import { printable } from '../../lib/printable.ts';
 import type { HeartbeatProblem } from '../../protocol/control/read-heartbeats.ts';
 import type { Hold } from '../../protocol/control/hold.ts';
+import type { ForeignHead } from './foreign-heads.ts';
 import type { Alarm, ChannelOverview, Notice, RecentOutcome, SignerOverview } from './model.ts';
 
 /** Days before a certificate's end from which it is among the alarms. */
@@ -14,8 +15,7 @@ export interface AlarmFacts {
   readonly signers: readonly SignerOverview[];
   /** Refs that should be heartbeats and are not. */
   readonly problems: readonly HeartbeatProblem[];
-  /** Heads that signers accepted and that the reader's history lacks, by the signer's name. */
-  readonly foreignHeads: readonly { readonly signer: string; readonly head: string }[];
+  readonly foreignHeads: readonly ForeignHead[];
   readonly channels: readonly ChannelOverview[];
   readonly recent: readonly RecentOutcome[];
   readonly now: Date;

@@ -11,6 +11,7 @@ import { readHeartbeats } from '../../protocol/control/read-heartbeats.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { alarmsOf } from './alarms.ts';
 import { OverviewCheckpoint } from './checkpoint.ts';
+import { foreignHeads } from './foreign-heads.ts';
 import type { ChannelOverview, Notice, Overview, SignerOverview } from './model.ts';
 import { ownerOf } from './receipt-keys.ts';
 import { recentOutcomes } from './recent-outcomes.ts';
@@ -91,22 +92,6 @@ function channelsOf(policy: PublishedPolicy | null, now: Date): ChannelOverview[
   });
 }
 
-/** The heads that running signers accepted and that are not in the reader's history. */
-async function foreignHeads(
-  repository: ControlRepository,
-  tip: string | null,
-  signers: readonly SignerOverview[],
-): Promise<{ signer: string; head: string }[]> {
-  const foreign: { signer: string; head: string }[] = [];
-  for (const { content } of signers) {
-    const head = content.heads.requests;
-    if (head === null) continue;
-    if (tip === null || !(await repository.isAncestor(head, tip)))
-      foreign.push({ signer: content.name, head });
-  }
-  return foreign;
-}
-
 /**
  * What goes on in a control repository: the queue and why each request waits, the newest outcomes, HOLD, signers,
  * certificates and alarms. Everything comes from the repository as it is on this machine, and is believed as far as a key
@@ -141,7 +126,7 @@ export async function readOverview(
     now,
   });
   const channels = channelsOf(trusted.policy, now);
-  const foreign = await foreignHeads(repository, heads.requests, signers);
+  const contents = signers.map(({ content }) => content);
   return {
     at: now,
     heads: { requests: heads.requests, receipts: heads.receipts },
@@ -155,7 +140,7 @@ export async function readOverview(
       faults: trusted.faults,
       signers,
       problems: options.signers ? [] : heard.problems,
-      foreignHeads: foreign,
+      foreignHeads: await foreignHeads(repository, heads.requests, contents),
       channels,
       recent,
       now,

@@ -10,7 +10,7 @@ import { signatureWhenSeen, type SeenOptions } from './signed-when-seen.ts';
 import { writeCommit, type CommitSigner } from './write-commit.ts';
 
 /** Names the request that a commit cancels, by its full id. */
-export const CANCEL_TRAILER = 'Cancel';
+const CANCEL_TRAILER = 'Cancel';
 
 /** A commit that says that it cancels a request. Whether it counts, `flawOf` decides. */
 export interface CancelCommit {

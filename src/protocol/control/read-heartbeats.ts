@@ -4,7 +4,7 @@ import { HEALTH_REFS, isHealthName, parseHeartbeat, type SignerHeartbeat } from 
 import type { ControlRepository } from './repository.ts';
 
 /** The most heartbeats that are fetched and read: no control repository has as many signers. */
-export const MOST_HEARTBEATS = 64;
+const MOST_HEARTBEATS = 64;
 /** The most bytes that one fetch of heartbeats may receive. */
 const FETCH_LIMIT = 16 * 1024 * 1024;
 

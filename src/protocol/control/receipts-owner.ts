@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { invalid, notAllowed } from '../../lib/errors.ts';
 import { verifyCommitSignature, type CommitSigners } from '../../lib/git/commit-signature.ts';
 import { shortId, type Commit } from '../../lib/git/objects.ts';
+import { isRefusal } from '../../lib/sshsig/allowed-signers.ts';
 import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { parseJson } from './receipt.ts';
 import type { ControlRepository } from './repository.ts';
@@ -78,3 +79,20 @@ export async function readProvenOwner(
     );
   return { principal: by.principal, key: fingerprint, name: owner.name, root };
 }
+
+/**
+ * Of a list of all signers, the one key that the receipt branch belongs to: otherwise a builder could answer requests. With
+ * null, no key. A listed key that is another one is refused with `receipt-foreign-key`.
+ */
+export const onlyOwner = (signers: CommitSigners, owner: string | null): CommitSigners => ({
+  find: (key, ...use) => {
+    const verdict = signers.find(key, ...use);
+    const { fingerprint } = key;
+    if (isRefusal(verdict) || fingerprint === owner) return verdict;
+    throw notAllowed(
+      'receipt-foreign-key',
+      `it is signed by ${verdict.principal} with ${fingerprint}, which is not the key that the receipt branch belongs to`,
+    );
+  },
+  persons: () => signers.persons(),
+});

@@ -201,6 +201,14 @@ describe('the overview of a control repository: what a request waits for', () =>
     assert.deepEqual(codes(seen), ['commit-signer-unknown']);
     assert.deepEqual(seen.channels, []);
   });
+
+  it('receipt-foreign-key: a policy by a builder, if one list has the keys of all', async () => {
+    const world = await keys.another();
+    await world.root();
+    await world.receipt(await world.request(), { by: world.keys.builder });
+    const all = { receiptSigners: world.allowed('builder', 'receipts'), ownerOnly: true };
+    assert.ok(codes(await overview(world, all)).includes('receipt-foreign-key'));
+  });
 });
 
 describe('the overview of a control repository: the newest outcomes', () => {

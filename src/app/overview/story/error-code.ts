@@ -42,7 +42,7 @@ const plain = (markdown: string): string =>
     .trim();
 
 /** The rows of the document's tables of codes. */
-export function parseErrorCodes(text: string): ErrorCodeText[] {
+function parseErrorCodes(text: string): ErrorCodeText[] {
   const codes: ErrorCodeText[] = [];
   let topic = '';
   for (const line of text.split('\n')) {
