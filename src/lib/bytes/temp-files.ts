@@ -7,7 +7,9 @@ const paths = new Set<string>();
 /** Registers a file or folder, existing or not, to be removed if the process is stopped before `removeTemporary`. */
 export const noteTemporary = (path: string): void => void paths.add(path);
 
+/** Removes a registered file or folder. One that is to be kept stays: it may be all that is left of some content. */
 export async function removeTemporary(path: string): Promise<void> {
+  if (!paths.has(path)) return;
   await rm(path, { recursive: true, force: true });
   paths.delete(path);
 }
@@ -23,7 +25,7 @@ export async function asTemporary<T>(path: string, use: () => Promise<T>): Promi
   try {
     return await use();
   } finally {
-    if (paths.has(path)) await removeTemporary(path);
+    await removeTemporary(path);
   }
 }
 

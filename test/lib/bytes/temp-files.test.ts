@@ -3,7 +3,13 @@ import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { asTemporary, removeTemporaries } from '../../../src/lib/bytes/temp-files.ts';
+import {
+  asTemporary,
+  keepTemporary,
+  noteTemporary,
+  removeTemporaries,
+  removeTemporary,
+} from '../../../src/lib/bytes/temp-files.ts';
 
 describe('temporary files', () => {
   let folder: string;
@@ -34,6 +40,16 @@ describe('temporary files', () => {
     });
     assert.deepEqual(await there(), ['name']);
     await rm(name);
+  });
+
+  it('stay if they are kept, whatever removes them later', async () => {
+    const path = join(folder, 'kept');
+    noteTemporary(path);
+    await writeFile(path, 'a');
+    keepTemporary(path);
+    await removeTemporary(path);
+    assert.deepEqual(await there(), ['kept']);
+    await rm(path);
   });
 
   it('are removed when the process ends, and nothing else is', async () => {

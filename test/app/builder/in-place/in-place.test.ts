@@ -1,10 +1,12 @@
 /** Loose files in the middle of a build are replaced by their signed versions. */
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { chmod, link, lstat, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { replaceAll } from '../../../../src/app/builder/in-place/replace-all.ts';
+import type { StagedVersion } from '../../../../src/app/builder/in-place/signed-versions.ts';
 import {
   signInPlace,
   type InPlaceOptions,
@@ -185,21 +187,76 @@ describe('submit --in-place', () => {
     assert.deepEqual(await readFile(path), before);
   });
 
-  it('puts back what it has replaced if another file cannot be', async () => {
-    const paths = [await build('rollback/one.exe'), await build('rollback/two.exe')];
-    const before = await readFile(paths[0] ?? '');
-    const temporary = join(dirname(paths[0] ?? ''), '.new.part');
-    await writeFile(temporary, 'signed');
+  /** Two files with signed versions of them, of which the second cannot be put in place. */
+  async function halfStaged(
+    folder: string,
+    second: string,
+  ): Promise<{ paths: readonly [string, string]; before: Buffer; staged: StagedVersion[] }> {
+    const paths = [await build(`${folder}/one.exe`), await build(`${folder}/two.exe`)] as const;
+    const first = world.at('build', folder, '.new.part');
+    await writeFile(first, 'signed');
     const staged = paths.map((path, i) => ({
       version: {
         target: { given: path, path, name: '', kind: 'program' as const },
         status: 'signed' as const,
         from: '',
       },
-      temporary: i === 0 ? temporary : `${temporary}.missing`,
+      temporary: i === 0 ? first : second,
     }));
+    return { paths, before: await readFile(paths[0]), staged };
+  }
+
+  it('puts back what it has replaced if another file cannot be', async () => {
+    const { paths, before, staged } = await halfStaged('rollback', world.at('missing.part'));
     await assert.rejects(replaceAll(staged));
-    assert.deepEqual(await readFile(paths[0] ?? ''), before);
-    await assertTidy(paths[0] ?? '');
+    assert.deepEqual(await readFile(paths[0]), before);
+    await assertTidy(paths[0]);
+  });
+
+  it('replace-unfinished: puts back a file with hard links too that was overwritten in part', async () => {
+    const short = world.at('build', 'in-part', '.short.part');
+    const { paths, before, staged } = await halfStaged('in-part', short);
+    // Linux says that this file has 4096 bytes, and gives fewer.
+    await symlink('/sys/class/net/lo/mtu', short);
+    const [, two] = paths;
+    const content = Buffer.concat([await readFile(two), Buffer.alloc(4096)]);
+    await writeFile(two, content);
+    await link(two, `${two}.link`);
+    await assert.rejects(replaceAll(staged), refusal('replace-unfinished', /old content was put back/));
+    assert.deepEqual(await readFile(paths[0]), before);
+    for (const path of [two, `${two}.link`]) assert.deepEqual(await readFile(path), content);
+    await assertTidy(two);
+  });
+
+  it('in-place-mixed: keeps the old content of a file that cannot be put back, and puts back the others', async () => {
+    const { paths, before, staged } = await halfStaged('mixed', world.at('missing.part'));
+    const gone = await build('mixed/gone.exe');
+    const old = await readFile(gone);
+    const temporary = world.at('build', 'mixed', '.gone.part');
+    await writeFile(temporary, 'signed');
+    const [one, two] = staged.map(({ version }) => version);
+    assert.ok(one && two);
+    const target = { ...one.target, given: gone, path: gone };
+    let backup = '';
+    await assert.rejects(
+      replaceAll([
+        ...staged.slice(0, 1),
+        { version: { ...one, target }, temporary },
+        {
+          version: two,
+          /** Just before the last file would be replaced, the one before it disappears. */
+          get temporary() {
+            rmSync(gone, { force: true });
+            return world.at('missing.part');
+          },
+        },
+      ]),
+      (error: unknown) => {
+        backup = /old content is in (\S+)/.exec((error as SignpipeError).message)?.[1] ?? '';
+        return refusal('in-place-mixed', /gone\.exe/)(error);
+      },
+    );
+    assert.deepEqual(await readFile(backup), old);
+    assert.deepEqual(await readFile(paths[0]), before);
   });
 });
