@@ -40,7 +40,7 @@ export async function appendCommit(
  * the branch's first-parent history. Null while there is no request branch. Throws `control-other-repository` if the
  * branch descends from no pinned root: the signer would reject what is committed there.
  */
-async function rootForTrailer(
+export async function rootForTrailer(
   repository: ControlRepository,
   heads: Heads,
   config: RootConfig,

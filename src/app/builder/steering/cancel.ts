@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { notAllowed, SignpipeError } from '../../../lib/errors.ts';
-import { claimedKey } from '../../../lib/git/commit-signature.ts';
+import { claimedKey, signedIdentity } from '../../../lib/git/commit-signature.ts';
 import { shortId } from '../../../lib/git/objects.ts';
 import { parsePublicKey } from '../../../lib/sshsig/ssh-key.ts';
-import { createCancelCommit } from '../../../protocol/control/cancel.ts';
+import { createCancelCommit, findCancellation, type CancelCommit } from '../../../protocol/control/cancel.ts';
 import { CancelIndex } from '../../../protocol/control/cancel-index.ts';
 import type { FoundReceipt } from '../../../protocol/control/receipt.ts';
 import { committerOf } from '../../config/open.ts';
-import { appendCommit } from '../append-commit.ts';
+import { appendCommit, rootForTrailer } from '../append-commit.ts';
 import { requestRace } from '../push-request.ts';
 import type { ControlSession } from '../session.ts';
 import { answerTo, findRequest, type KnownRequest } from './known-request.ts';
@@ -46,16 +46,32 @@ function settled({ id, receipt }: FoundReceipt, request: string, cancel: string 
   return { request, state, cancel, receipt: id };
 }
 
-/** A commit by this key that cancels the request already, or null. */
+/**
+ * A commit by this key that cancels the request already, or null. It is judged as the signer judges it: one that only
+ * seems to be ours must not keep us from cancelling.
+ */
 async function earlierCancel(
-  { repository }: ControlSession,
+  { repository, config }: ControlSession,
   { request, heads }: KnownRequest,
   fingerprint: string,
 ): Promise<string | null> {
   if (heads.requests === null) return null;
-  for (const { commit } of await new CancelIndex(repository).find(request, heads.requests))
-    if (claimedKey((await repository.readCommit(commit)).raw)?.fingerprint === fingerprint) return commit;
-  return null;
+  const own: CancelCommit[] = [];
+  for (const each of await new CancelIndex(repository).find(request, heads.requests)) {
+    const { raw } = await repository.readCommit(each.commit);
+    if (claimedKey(raw)?.fingerprint === fingerprint && signedIdentity(raw) !== null) own.push(each);
+  }
+  if (own.length === 0) return null;
+  const root = await rootForTrailer(repository, heads, config);
+  const { cancellation } = await findCancellation(repository, own, {
+    // Who signed them is known.
+    acceptUnsigned: true,
+    allowed: null,
+    lifters: null,
+    requester: null,
+    isMeant: (roots) => roots.every((named) => named === root),
+  });
+  return cancellation?.commit ?? null;
 }
 
 async function pushCancel(session: ControlSession, request: string, reason?: string): Promise<string> {

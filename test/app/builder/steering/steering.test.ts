@@ -14,6 +14,7 @@ import { retry } from '../../../../src/app/builder/steering/retry.ts';
 import { removeOperatorHold, setOperatorHold } from '../../../../src/app/signer/state/operator-hold.ts';
 import { SignpipeError } from '../../../../src/lib/errors.ts';
 import { noProgress } from '../../../../src/lib/progress.ts';
+import { rawCommit } from '../../../world/commit-copies.ts';
 import { receiptFor, receiptsFor, startHostile } from '../../../world/hostile.ts';
 import { assertRefused, signpipe } from '../../../world/site.ts';
 
@@ -146,6 +147,22 @@ describe('cancel', () => {
     const { state, cancel: commit } = await cancelling(request);
     assert.deepEqual([state, commit], ['cancelled', null]);
     assertRefused(await world.wait(request), 3, 'request-cancelled', /cancelled by builder@sandbox/);
+  });
+
+  it('is not kept from that by commits which cancel nothing, even if they seem to be by its own key', async () => {
+    const request = await host.request('pretended.zip');
+    const trailer = `Cancel it\n\nCancel: ${request}\n`;
+    const tip = await main();
+    const genuine = await host.commit({ message: trailer, parents: [tip], branch: null });
+    await host.raw((await rawCommit(world, genuine)).replace('Cancel it', 'Cancel it!'), 'main');
+    await host.commit({ message: trailer, files: { note: 'x' } });
+    await host.commit({ message: `${trailer}Control: ${'a'.repeat(40)}\n` });
+    const { state, cancel: commit } = await cancelling(request);
+    assert.equal(state, 'requested');
+    assert.equal(await main(), commit);
+    assert.notEqual(commit, tip);
+    await world.poll();
+    assert.deepEqual(await outcomes(request), ['request-cancelled']);
   });
 
   it('waits for the answer if it may', async () => {
