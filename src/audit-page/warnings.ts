@@ -57,7 +57,7 @@ const healthWarnings = ({ ignored, differing }: PageState['health']): Warning[] 
   })),
   ...ignored.map(({ name, code, message }): Warning => ({
     level: 'warning',
-    title: `The heartbeat ${name} was ignored`,
+    title: name === null ? 'The newest heartbeats are missing' : `The heartbeat ${name} was ignored`,
     text: message,
     code,
   })),

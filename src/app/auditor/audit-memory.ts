@@ -67,6 +67,8 @@ export class AuditMemory {
     const known = this.requests;
     const grows = known && (await this.hasGrown(repository, known.tip, tip, 'history-rewritten'));
     this.requests = null;
+    // What is not on the branch any more may be a vouch.
+    if (!grows) this.vouches = null;
     if (tip === null) return new Map();
     const refs = await repository.commitRefsBetween(tip, grows ? [known.tip] : []);
     const commits = grows ? known.commits : new Map<string, boolean>();
@@ -82,11 +84,15 @@ export class AuditMemory {
     const last = known?.ids.at(-1);
     const grows = last !== undefined && (await this.hasGrown(repository, last, tip, 'receipts-rewound'));
     this.receipts = null;
-    if (!grows) this.clean = null;
+    if (tip === null || !grows) this.clean = null;
     if (tip === null) return [];
     const added = grows ? await repository.firstParents(tip, [last]) : null;
     // The old tip may have been merged in: then this is another first-parent history.
-    const follows = added && (added.at(-1)?.parents[0] ?? last) === last;
+    const follows = added !== null && (added.at(-1)?.parents[0] ?? last) === last;
+    if (added && !follows) {
+      this.clean = null;
+      this.noteLoss('receipts-rewound', last ?? '', 'as a receipt');
+    }
     if (known && follows) for (const { id } of added.toReversed()) known.ids.push(id);
     const kept = known && follows ? known : { ids: await repository.firstParentIds(tip), batches: [] };
     this.receipts = kept;
@@ -105,9 +111,12 @@ export class AuditMemory {
     }
   }
 
+  /** The commits on the branches of vouches; `readRequests` has been called for the same heads. */
   async readVouches(repository: ControlRepository, heads: Heads, allowed: AllowedSigners): Promise<Vouches> {
     const key = JSON.stringify([...heads.vouches]);
-    if (this.vouches?.heads !== key)
+    // A vouch that was merged into the request branch is none any more.
+    const isVouch = (commit: string): boolean => !this.requests?.commits.has(commit);
+    if (this.vouches?.heads !== key || !this.vouches.vouches.commits.every(isVouch))
       this.vouches = { heads: key, vouches: await Vouches.read(repository, heads, allowed) };
     return this.vouches.vouches;
   }
@@ -120,8 +129,12 @@ export class AuditMemory {
     code: string,
   ): Promise<boolean> {
     if (tip !== null && (await repository.isAncestor(before, tip))) return true;
-    const message = `the branch no longer contains ${shortId(before)}, which an earlier audit saw at its tip: commits were cut off or replaced`;
-    if (this.losses.length < LOSSES_LIMIT) this.losses.push({ code, commit: before, message });
+    this.noteLoss(code, before);
     return false;
+  }
+
+  private noteLoss(code: string, commit: string, as = ''): void {
+    const message = `the branch no longer contains ${shortId(commit)}${as === '' ? '' : ` ${as}`}, which an earlier audit saw at its tip: commits were cut off or replaced`;
+    if (this.losses.length < LOSSES_LIMIT) this.losses.push({ code, commit, message });
   }
 }

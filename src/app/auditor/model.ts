@@ -160,8 +160,15 @@ export interface PageTrouble {
 export interface SignersHealth {
   /** The last heartbeat of each signer, proved by a key that may sign receipts. */
   readonly signers: readonly Heartbeat[];
-  /** Heartbeats that were ignored, since they prove nothing. `name` is the end of the ref's name. */
-  readonly ignored: readonly { readonly name: string; readonly code: string; readonly message: string }[];
+  /**
+   * Heartbeats that were ignored, since they prove nothing. `name` is the end of the ref's name, or null for the reason why the
+   * newest ones are missing.
+   */
+  readonly ignored: readonly {
+    readonly name: string | null;
+    readonly code: string;
+    readonly message: string;
+  }[];
   /** Names of signers that accepted a request branch which the history here does not contain. */
   readonly differing: readonly string[];
 }

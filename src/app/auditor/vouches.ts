@@ -45,6 +45,11 @@ export class Vouches {
     return this.byCommit.size;
   }
 
+  /** The ids of the commits. */
+  get commits(): string[] {
+    return [...this.byCommit.keys()];
+  }
+
   private add(statement: VouchStatement): void {
     this.byCommit.set(statement.commit, statement);
     if (!statement.by) return;

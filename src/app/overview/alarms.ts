@@ -13,13 +13,15 @@ export interface AlarmFacts {
   /** Why the receipt branch, or the policy at its tip, is not trusted. */
   readonly faults: readonly Notice[];
   readonly signers: readonly SignerOverview[];
-  /** Refs that should be heartbeats and are not. */
+  /** Refs that should be heartbeats and are not, and why the newest ones are missing. */
   readonly problems: readonly HeartbeatProblem[];
   readonly foreignHeads: readonly ForeignHead[];
   readonly channels: readonly ChannelOverview[];
   readonly recent: readonly RecentOutcome[];
   readonly now: Date;
 }
+
+const MISSING = 'the newest heartbeats of the signers cannot be fetched';
 
 const grave = (code: string, text: string): Alarm => ({ level: 'alarm', code, text });
 const minor = (code: string, text: string): Alarm => ({ level: 'warning', code, text });
@@ -74,7 +76,9 @@ export function alarmsOf(facts: AlarmFacts): Alarm[] {
         ]
       : []),
     ...signers.flatMap(signerAlarms),
-    ...problems.map(({ name, code, message }) => minor(code, `the heartbeat ${name} is ignored: ${message}`)),
+    ...problems.map(({ name, code, message }) =>
+      minor(code, `${name === null ? MISSING : `the heartbeat ${name} is ignored`}: ${message}`),
+    ),
     ...(hold?.held ? [minor('hold', 'signing is on hold')] : []),
     ...channels.flatMap((channel) => certificateAlarms(channel, now)),
   ];

@@ -15,7 +15,7 @@ const TRIES = 8;
 const isRefRace = (error: unknown): boolean =>
   error instanceof SignpipeError &&
   error.cause instanceof GitFailure &&
-  /cannot lock ref '?refs\/remote\//.test(error.cause.stderr);
+  /cannot lock ref '?refs\/(?:remote|signpipe)\//.test(error.cause.stderr);
 
 /** Fetches, and again if another process moved a reference of the clone meanwhile. */
 export async function againAfterRefRace(fetch: () => Promise<unknown>): Promise<void> {

@@ -1,4 +1,4 @@
-import { isRefused } from '../../lib/errors.ts';
+import { isRefused, SignpipeError } from '../../lib/errors.ts';
 import type { CommitSigners } from '../../lib/git/commit-signature.ts';
 import { HEALTH_REFS, isHealthName, parseHeartbeat, type SignerHeartbeat } from './heartbeat.ts';
 import type { ControlRepository } from './repository.ts';
@@ -8,10 +8,10 @@ const MOST_HEARTBEATS = 64;
 /** The most bytes that one fetch of heartbeats may receive. */
 const FETCH_LIMIT = 16 * 1024 * 1024;
 
-/** A ref that is no heartbeat, with the code and the message of its error. */
+/** A ref that is no heartbeat, or why the newest ones are missing, with the code and the message of the error. */
 export interface HeartbeatProblem {
-  /** The ref's name below `HEALTH_REFS`. */
-  readonly name: string;
+  /** The ref's name below `HEALTH_REFS`; null if they could not be fetched. */
+  readonly name: string | null;
   readonly code: string;
   readonly message: string;
 }
@@ -22,20 +22,30 @@ export interface Heartbeats {
   readonly problems: readonly HeartbeatProblem[];
 }
 
+/** Why the last fetch of heartbeats into a clone failed. */
+const failures = new WeakMap<ControlRepository, HeartbeatProblem>();
+
 /**
  * Fetches the heartbeats on the host into the same refs of the clone. Nothing is pruned: a heartbeat that the host
- * withholds is seen to be old. Throws `git-…`.
+ * withholds is seen to be old. They decide nothing, so a failure keeps no reader from the branches: `readHeartbeats`
+ * then lists it as a problem. A host that is down is reported by the fetch of the branches.
  */
 export async function fetchHeartbeats(repository: ControlRepository): Promise<void> {
-  await repository.fetchRefs(HEALTH_REFS, {
-    choose: (names) => names.filter(isHealthName).toSorted().slice(0, MOST_HEARTBEATS),
-    limit: FETCH_LIMIT,
-  });
+  try {
+    await repository.fetchRefs(HEALTH_REFS, {
+      choose: (names) => names.filter(isHealthName).toSorted().slice(0, MOST_HEARTBEATS),
+      limit: FETCH_LIMIT,
+    });
+    failures.delete(repository);
+  } catch (error) {
+    if (!(error instanceof SignpipeError)) throw error;
+    failures.set(repository, { name: null, code: error.code, message: error.message });
+  }
 }
 
 /**
  * The heartbeats in a repository on this machine, at most 64, each signed by a key that is trusted for receipts. Refs that
- * are no heartbeats are listed as problems. `fetchHeartbeats` gets the newest ones before.
+ * are no heartbeats are listed as problems, and so is a failure of `fetchHeartbeats`, which gets the newest ones before.
  */
 export async function readHeartbeats(
   repository: ControlRepository,
@@ -43,7 +53,8 @@ export async function readHeartbeats(
   now: Date,
 ): Promise<Heartbeats> {
   const signers: SignerHeartbeat[] = [];
-  const problems: HeartbeatProblem[] = [];
+  const failure = failures.get(repository);
+  const problems: HeartbeatProblem[] = failure ? [failure] : [];
   const refs = await repository.refsBelow(HEALTH_REFS, MOST_HEARTBEATS);
   for (const [name, id] of refs)
     try {

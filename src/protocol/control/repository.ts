@@ -31,6 +31,12 @@ const unreadable = (path: string, { stderr }: GitFailure): SignpipeError =>
     hint: 'take a new clone of the control repository',
   });
 
+const unknownCommit = (id: string, cause?: unknown): SignpipeError =>
+  usage('request-unknown', `no single commit in the control repository has the id ${id}`, {
+    hint: 'was it pushed? Give the whole id',
+    cause,
+  });
+
 export interface RepositoryOptions extends GitOptions {
   url: string;
   /** Folder of the bare clone; created if missing. */
@@ -48,6 +54,8 @@ export interface RepositoryOptions extends GitOptions {
 
 /** How long one fetch may take in all, in milliseconds: one night on a slow line. */
 const FETCH_MS = 6 * 60 * 60 * 1000;
+/** How long a command may take that fetches a few small objects, in milliseconds. */
+const SMALL_MS = 60 * 1000;
 /** How often a fetch is compared with what the host lists: a branch may move meanwhile. */
 const COMPARISONS = 3;
 /** More packs than this are joined. */
@@ -269,12 +277,12 @@ export class ControlRepository extends CommitGraph {
         '--quiet',
         `${text.toLowerCase()}^{commit}`,
       ]);
-      return output.trim();
+      const id = output.trim();
+      // A branch or a tag of the folder may have such a name, and git would take it first.
+      if (id.startsWith(text.toLowerCase())) return id;
+      throw unknownCommit(text);
     } catch (cause) {
-      throw usage('request-unknown', `no single commit in the control repository has the id ${text}`, {
-        hint: 'was it pushed? Give the whole id',
-        cause,
-      });
+      throw cause instanceof SignpipeError ? cause : unknownCommit(text, cause);
     }
   }
 
@@ -312,20 +320,32 @@ export class ControlRepository extends CommitGraph {
     return new Map(lines.map((line) => [line.slice(41 + prefix.length), line.slice(0, 40)]));
   }
 
-  /** Fetches the remote's refs below a prefix, as far as `choose` wants them, into the same refs here, also backwards. */
+  /**
+   * Fetches the remote's refs below a prefix, as far as `choose` wants them, into the same refs here, also backwards. Those
+   * that are the same here cost nothing. May take a minute at most.
+   */
   async fetchRefs(
     prefix: string,
     { choose, limit }: { choose: (names: readonly string[]) => readonly string[]; limit: number },
   ): Promise<void> {
     this.requireWritable();
-    const output = await this.remote(['ls-remote', '--quiet', this.url, `${prefix}*`]);
+    const output = await this.remote(['ls-remote', '--quiet', this.url, `${prefix}*`], { totalMs: SMALL_MS });
     const listed = parseLsRemote(output, prefix, this.url);
-    const wanted = choose([...listed.keys()]).map((name) => `+${prefix}${name}:${prefix}${name}`);
-    if (wanted.length === 0) return;
+    const wanted = choose([...listed.keys()]);
+    const changed: string[] = [];
+    for (const name of wanted) {
+      const here = await this.objects.resolve(`${prefix}${name}`);
+      if (here?.id !== listed.get(name)) changed.push(`+${prefix}${name}:${prefix}${name}`);
+    }
+    if (changed.length === 0) return;
     const flags = ['--no-tags', '--no-auto-gc', '--no-write-fetch-head'];
     await limitFetch(this.path, { limit, what: printable(this.url) }, (stop) =>
-      this.remote(['fetch', ...flags, this.url, ...wanted], { signal: stop }),
+      againAfterRefRace(() =>
+        this.remote(['fetch', ...flags, this.url, ...changed], { signal: stop, totalMs: SMALL_MS }),
+      ),
     );
+    // Each fetch makes a pack, and the branches may stay as they are for long.
+    await this.maintain();
   }
 
   private async dropRef(branch: string): Promise<void> {

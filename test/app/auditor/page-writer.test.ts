@@ -201,4 +201,46 @@ describe('an audit that remembers', () => {
       }
       assert.equal((await readAudit(repository, { ...options, memory })).problems.length, 1);
     }));
+
+  /** Audits twice, in one memory: before and after `change`. The second finds what a fresh audit finds, and what it returns. */
+  const afterChange = (change: () => Promise<unknown>): Promise<string[]> =>
+    withOpenRepository(world.gitDir, { requests: 'main', receipts: 'signed' }, async ({ repository }) => {
+      const memory = new AuditMemory();
+      const options = { allowed: world.allowed(), now: new Date(START) };
+      const codes = ({ problems }: Audit): string[] => problems.map(({ code }) => code);
+      assert.deepEqual(codes(await readAudit(repository, { ...options, memory })), []);
+      await change();
+      const quick = codes(await readAudit(repository, { ...options, memory }));
+      const whole = codes(await readAudit(repository, options));
+      const lost = memory.lost.map(({ code }) => code);
+      assert.deepEqual(quick, [...lost, ...whole]);
+      return quick;
+    });
+
+  it('vouch-missing: notices that a vouch was merged into the request branch', async () => {
+    const request = await world.request({ name: 'vouched.zip' });
+    const vouch = await world.vouch(request);
+    await world.receipt(request, { edit: (receipt) => ({ ...receipt, vouches: [vouch] }) });
+    await world.write();
+    const codes = await afterChange(async () => {
+      await world.request({ name: 'merge.zip', parents: [request, vouch.commit] });
+      await world.write();
+    });
+    assert.deepEqual(codes, ['vouch-missing']);
+  });
+
+  it('receipts-rewound: notices that the receipts were merged into another line of receipts', async () => {
+    const [root = '', receipt = ''] = world.signed;
+    const request = await world.request({ name: 'other.zip' });
+    await world.write();
+    const codes = await afterChange(async () => {
+      const tree = world.tree([]);
+      const other = await world.commit({ tree, parents: [root, request] }, world.keys.receipts);
+      const merge = await world.commit({ tree, parents: [other, receipt] }, world.keys.receipts);
+      await world.write();
+      await world.setBranch('signed', merge);
+    });
+    assert.equal(codes[0], 'receipts-rewound');
+    assert.ok(codes.length > 1);
+  });
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { copyFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { attachSignature } from '../../../src/lib/git/signed-commit.ts';
@@ -154,6 +155,40 @@ describe('a heartbeat', () => {
     assert.ok(Buffer.byteLength(JSON.stringify(signer?.content)) < HEARTBEAT_LIMIT);
     assert.deepEqual(signer?.content.channels[0]?.certificate, { subject: 'CN=Example' });
     assert.equal(signer.content.waiting.length, 20);
+  });
+});
+
+describe('a fetch of heartbeats', () => {
+  it('leaves the packs of the clone few, although every heartbeat comes in a pack of its own', async () => {
+    const reader = await world.repository({ clone: 'reader' });
+    const folder = join(reader.path, 'objects', 'pack');
+    const packs = async (): Promise<number> =>
+      (await readdir(folder)).filter((name) => name.endsWith('.pack')).length;
+    await reader.writeObjects([{ type: 'blob', content: Buffer.from('a file\n') }]);
+    for (const name of await readdir(folder))
+      for (let copy = 0; copy < 50; copy += 1) {
+        const id = copy.toString(16).padStart(40, '0');
+        await copyFile(join(folder, name), join(folder, name.replace(/[0-9a-f]{40}/, id)));
+      }
+    await beat(key, { queue: 4 });
+    await fetchHeartbeats(reader);
+    assert.ok((await packs()) < 10, `${await packs()} packs`);
+  });
+
+  it('that fails is listed as a problem, keeps what was fetched before, and is over after the next one', async () => {
+    await beat(key, { queue: 5 });
+    await fetchAndRead();
+    const args = ['-C', world.remote, 'hash-object', '-w', '-t', 'commit', '--literally', '--stdin'];
+    const broken = execFileSync('git', args, { input: 'no commit\n', encoding: 'utf8' });
+    await writeFile(join(world.remote, HEALTH_REFS, nameOf(key)), broken);
+    const { signers, problems } = await fetchAndRead();
+    assert.deepEqual(
+      [signers.map(({ content }) => content.queue), problems.map(({ name }) => name)],
+      [[5], [null]],
+    );
+    await rm(join(world.remote, HEALTH_REFS, nameOf(key)));
+    await beat(key, { queue: 7 });
+    assert.deepEqual((await fetchAndRead()).problems, []);
   });
 });
 

@@ -141,6 +141,9 @@ describe('a control repository', () => {
     for (const text of ['HEAD', 'abc', '--all', `${id}^`])
       await assert.rejects(repository.resolveCommit(text), { code: 'request-id' });
     await assert.rejects(repository.resolveCommit('0000000'), { code: 'request-unknown' });
+    // A folder made by git clone has the tags and branches of the host, whatever they are called.
+    await git(repository.path, ['update-ref', 'refs/tags/0000000', id]);
+    await assert.rejects(repository.resolveCommit('0000000'), { code: 'request-unknown' });
   });
 
   it('joins the packs of many fetches without losing an object', async () => {
