@@ -8,9 +8,16 @@ import type { Request } from './request.ts';
 /** Commits that are read at the same time. */
 const BATCH = 200;
 /** The newest commits that name one request are judged: more are not made by people. */
-const MOST_PER_REQUEST = 1000;
+export const MOST_PER_REQUEST = 1000;
 /** The most commits that are known to be covered without asking the history. */
 const REMEMBERED = 10_000;
+
+/** Commits that say that they cancel one request, oldest first. */
+export interface NamingCommits {
+  readonly commits: readonly CancelCommit[];
+  /** There were older ones too, which were not kept: one of them may cancel the request. */
+  readonly more: boolean;
+}
 
 /**
  * The commits of the request branch that say that they cancel a request, by request. Each commit is read once: as the
@@ -20,35 +27,32 @@ const REMEMBERED = 10_000;
 export class CancelIndex {
   private base: string | null = null;
   private tip: string | null = null;
-  private readonly byRequest = new Map<string, CancelCommit[]>();
+  private readonly byRequest = new Map<string, NewestCommits>();
   /** By the identity that the named request claims: the same request may be there under several ids. */
-  private readonly byIdentity = new Map<string, CancelCommit[]>();
+  private readonly byIdentity = new Map<string, NewestCommits>();
   /** Commits that are not in the history of `base`. */
   private readonly covered = new Set<string>();
   private working: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly repository: ControlRepository) {}
 
-  /** The commits up to `tip` that name this request under any of its ids, oldest first. Whether they count is not decided. */
-  find(request: Pick<Request, 'id' | 'raw'>, tip: string): Promise<readonly CancelCommit[]> {
+  /** The commits up to `tip` that name this request under any of its ids. Whether they count is not decided. */
+  find(request: Pick<Request, 'id' | 'raw'>, tip: string): Promise<NamingCommits> {
     const result = this.working.then(() => this.findNow(request, tip));
     this.working = result.catch(() => null);
     return result;
   }
 
-  private async findNow(
-    { id, raw }: Pick<Request, 'id' | 'raw'>,
-    tip: string,
-  ): Promise<readonly CancelCommit[]> {
+  private async findNow({ id, raw }: Pick<Request, 'id' | 'raw'>, tip: string): Promise<NamingCommits> {
     await this.cover(id, tip);
-    const named = this.byRequest.get(id) ?? [];
+    const named = this.byRequest.get(id) ?? NONE;
     const identity = this.byIdentity.size === 0 ? null : claimedIdentity(raw);
-    const claimed = identity === null ? [] : (this.byIdentity.get(identity) ?? []);
-    const others = claimed.filter(({ request }) => request !== id);
-    if (others.length === 0 || signedIdentity(raw) === null) return named;
+    const claimed = identity === null ? NONE : (this.byIdentity.get(identity) ?? NONE);
+    const others = claimed.commits.filter(({ request }) => request !== id);
+    if ((others.length === 0 && !claimed.more) || signedIdentity(raw) === null) return named;
     const same: CancelCommit[] = [];
     for (const each of others) if ((await this.signedIdentityOf(each.request)) === identity) same.push(each);
-    return [...named, ...same];
+    return { commits: [...named.commits, ...same], more: named.more || claimed.more };
   }
 
   private async cover(request: string, tip: string): Promise<void> {
@@ -129,9 +133,23 @@ export class CancelIndex {
   }
 }
 
-function append(lists: Map<string, CancelCommit[]>, key: string, cancel: CancelCommit): void {
-  const list = lists.get(key) ?? [];
-  list.push(cancel);
-  if (list.length > MOST_PER_REQUEST) list.shift();
+/** The newest of the commits that were added. */
+class NewestCommits implements NamingCommits {
+  readonly commits: CancelCommit[] = [];
+  more = false;
+
+  add(cancel: CancelCommit): void {
+    this.commits.push(cancel);
+    if (this.commits.length <= MOST_PER_REQUEST) return;
+    this.commits.shift();
+    this.more = true;
+  }
+}
+
+const NONE: NamingCommits = new NewestCommits();
+
+function append(lists: Map<string, NewestCommits>, key: string, cancel: CancelCommit): void {
+  const list = lists.get(key) ?? new NewestCommits();
+  list.add(cancel);
   lists.set(key, list);
 }

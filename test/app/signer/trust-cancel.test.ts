@@ -1,10 +1,13 @@
 /** Which commits cancel a request, and what the Git host cannot do about it. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { rawCommit, rewrapped } from '../../world/commit-copies.ts';
 import { receiptFor, receiptsFor, startHostile, type CommitOptions } from '../../world/hostile.ts';
 
+const run = promisify(execFile);
 const { world, host } = await startHostile();
 const keys = new Map<string, string>();
 before(async () => {
@@ -42,6 +45,16 @@ const trailer = (request: string): string => `Cancel it\n\nCancel: ${request}\n`
 /** A request that waits for an hour. */
 const ask = (name: string, channel = 'slow', options: CommitOptions = {}): Promise<string> =>
   host.request(name, { message: `Sign ${name}\n\nChannel: ${channel}\n`, ...options });
+
+/** Pushes commits, each without a signature and with its parent's tree, in one process. */
+async function flood(count: number, message: string): Promise<void> {
+  const tip = (await host.tip()) ?? '';
+  const each = `commit refs/heads/main\ncommitter F <f@example.org> 1700000000 +0000\ndata ${message.length}\n${message}`;
+  const input = [`${each}from ${tip}\n`, ...Array.from({ length: count - 1 }, () => each)].join('\n');
+  const git = run('git', ['-C', world.control, 'fast-import', '--quiet']);
+  git.child.stdin?.end(`${input}\n`);
+  await git;
+}
 
 /** What became of a request: the code of its refusal, its outcome, or `waits`. */
 async function became(request: string): Promise<string> {
@@ -110,6 +123,21 @@ describe('request-cancelled: a request that waits is rejected', () => {
     await world.poll();
     for (const id of [request, other])
       assert.ok(['request-cancelled', 'request-repeated'].includes(await became(id)), await became(id));
+  });
+});
+
+describe('a request that more commits name than are read', () => {
+  it('cancels-unread: waits, since one of those before them may cancel it; a new cancellation is read first', async () => {
+    const request = await host.request('flooded.zip');
+    await host.commit({ message: trailer(request) });
+    await flood(1001, trailer(request));
+    const other = await host.request('not-flooded.zip');
+    await world.poll();
+    assert.deepEqual([await became(request), await became(other)], ['waits', 'signed']);
+    assert.match(log(), /more than 1000 commits say that they cancel it.*signpipe cancel/);
+    await host.commit({ message: trailer(request) });
+    await world.poll();
+    assert.equal(await became(request), 'request-cancelled');
   });
 });
 

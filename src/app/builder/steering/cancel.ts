@@ -57,7 +57,8 @@ async function earlierCancel(
 ): Promise<string | null> {
   if (heads.requests === null) return null;
   const own: CancelCommit[] = [];
-  for (const each of await new CancelIndex(repository).find(request, heads.requests)) {
+  const { commits } = await new CancelIndex(repository).find(request, heads.requests);
+  for (const each of commits) {
     const { raw } = await repository.readCommit(each.commit);
     if (claimedKey(raw)?.fingerprint === fingerprint && signedIdentity(raw) !== null) own.push(each);
   }

@@ -1,8 +1,10 @@
-import { notAllowed } from '../../../lib/errors.ts';
+import { notAllowed, type SignpipeError } from '../../../lib/errors.ts';
 import { shortId } from '../../../lib/git/objects.ts';
 import type { SignerKey } from '../../../lib/sshsig/persons.ts';
-import { findCancellation, type CancelOptions } from '../../../protocol/control/cancel.ts';
+import { findCancellation, type Cancellation, type CancelOptions } from '../../../protocol/control/cancel.ts';
+import { MOST_PER_REQUEST } from '../../../protocol/control/cancel-index.ts';
 import type { Heads } from '../../../protocol/control/repository.ts';
+import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 import type { Requester } from './policy.ts';
 import type { PermittedRequest } from './permitted-request.ts';
@@ -36,27 +38,37 @@ const optionsFor = (context: SignerContext, { channel, requester }: PermittedReq
   firstSeen: (commit) => context.acceptedHeads.firstSeen(context.repository, commit),
 });
 
-/** Throws `request-cancelled` if a commit up to these heads cancels the request. Others that name it are logged, once each. */
-export async function refuseCancelled(
+/**
+ * Throws `request-cancelled` if a commit up to these heads cancels the request. Others that name it are logged, once each.
+ * Returns `cancels-unread` if there are more of them than are judged: a person who can push must not be able to hide a
+ * cancellation behind others.
+ */
+export async function checkCancelled(
   context: SignerContext,
   permitted: PermittedRequest,
   { requests }: Pick<Heads, 'requests'>,
-): Promise<void> {
-  if (requests === null) return;
+): Promise<UnmetPrecondition | null> {
+  if (requests === null) return null;
   const { request } = permitted;
-  const named = await context.cancels.find(request, requests);
-  if (named.length === 0) return;
+  const { commits, more } = await context.cancels.find(request, requests);
+  if (commits.length === 0 && !more) return null;
   const { cancellation, ignored } = await findCancellation(
     context.repository,
-    named,
+    commits,
     optionsFor(context, permitted),
   );
   for (const { commit, why } of ignored) reportOnce(context, request.id, commit, why);
-  if (!cancellation) return;
-  const { commit, by } = cancellation;
-  throw notAllowed(
-    'request-cancelled',
-    `request ${shortId(request.id)} was cancelled by ${by ?? 'an unsigned commit'} (commit ${commit})`,
-    { hint: `to have the files signed after all: signpipe retry ${shortId(request.id)}` },
+  if (cancellation) throw cancelled(request.id, cancellation);
+  if (!more) return null;
+  return unmet(
+    'cancels-unread',
+    `more than ${MOST_PER_REQUEST} commits say that they cancel it, and the newest of them do not: an older one may. To have it refused: signpipe cancel ${shortId(request.id)}; then to have its files signed: signpipe retry [cancels-unread]`,
   );
 }
+
+const cancelled = (request: string, { commit, by }: Cancellation): SignpipeError =>
+  notAllowed(
+    'request-cancelled',
+    `request ${shortId(request)} was cancelled by ${by ?? 'an unsigned commit'} (commit ${commit})`,
+    { hint: `to have the files signed after all: signpipe retry ${shortId(request)}` },
+  );

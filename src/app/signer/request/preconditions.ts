@@ -7,7 +7,7 @@ import { vouchesFor, type Vouch, type VouchOptions } from '../../../protocol/con
 import { notAllowed, usage } from '../../../lib/errors.ts';
 import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
 import { readOperatorHold } from '../state/operator-hold.ts';
-import { refuseCancelled } from './cancellation.ts';
+import { checkCancelled } from './cancellation.ts';
 import type { PermittedRequest } from './permitted-request.ts';
 import type { Requester } from './policy.ts';
 import type { SignerContext } from '../context/signer-context.ts';
@@ -152,8 +152,9 @@ export async function checkPreconditions(
   permitted: PermittedRequest,
   heads: Heads,
 ): Promise<Preconditions> {
-  await refuseCancelled(context, permitted, heads);
+  const unread = await checkCancelled(context, permitted, heads);
   return (
+    unread ??
     (await checkHold(context, heads)) ??
     checkTimeLock(context, permitted) ??
     (await checkVouches(context, permitted, heads))
