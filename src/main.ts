@@ -4,14 +4,20 @@ import { typedWords } from './cli/define-command.ts';
 import { reportError } from './cli/output/terminal.ts';
 import { usage } from './lib/errors.ts';
 
-const HELP = '`signpipe COMMAND --help` lists the options of a command';
+/** Where the options of the command that was typed are listed. */
+function helpHint(): string {
+  const names = new Set(program.commands.map((command) => command.name()));
+  const name = [...typedWords].find((word) => names.has(word)) ?? 'COMMAND';
+  return `\`signpipe ${name} --help\` lists the options of ${name === 'COMMAND' ? 'a' : 'this'} command`;
+}
+
 /** The word after an option whose value may be left out is that value, also if it was meant as an argument. */
 const FOLDER_FIRST = 'write the folder before --pkcs11: signpipe init signer DIR --pkcs11 [MODULE]';
 
 /** Reports what commander refuses like any other mistake on the command line. */
 function reportUsage({ code, message }: CommanderError): number {
   const error = usage('command-line', message.replace(/^error: /, '').replaceAll('\n', ' '), {
-    hint: code === 'commander.missingArgument' && typedWords.has('--pkcs11') ? FOLDER_FIRST : HELP,
+    hint: code === 'commander.missingArgument' && typedWords.has('--pkcs11') ? FOLDER_FIRST : helpHint(),
   });
   return reportError(error, { json: typedWords.has('--json') });
 }

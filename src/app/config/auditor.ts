@@ -27,6 +27,6 @@ export type AuditorConfig = z.output<typeof schema> & {
 
 /** Reads `auditor.yaml`; throws `config-...` (usage) with file, line and column. */
 export async function loadAuditorConfig(file: string | YamlFile): Promise<AuditorConfig> {
-  const { path: from, raw } = await loadYaml(file, schema);
+  const { path: from, raw } = await loadYaml(file, schema, 'auditor');
   return { ...raw, ...resolveCommon(raw, from), trust: resolvePaths(raw.trust, resolverFor(from)) };
 }

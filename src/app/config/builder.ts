@@ -11,7 +11,8 @@ import {
   ssh,
   timestampRoots,
 } from './common-sections.ts';
-import { loadYaml, readYaml, sectionsOf, type YamlFile } from './yaml.ts';
+import { roleOf } from './role.ts';
+import { loadYaml, readYaml, type YamlFile } from './yaml.ts';
 
 const requests = z.strictObject({
   key: path,
@@ -65,7 +66,7 @@ export type ControlConfig = Pick<VoucherConfig, 'file' | 'control' | 'ssh' | 're
 
 /** Reads `builder.yaml`; throws `config-...` (usage) with file, line and column. */
 export async function loadBuilderConfig(file: string | YamlFile): Promise<BuilderConfig> {
-  const { path, raw } = await loadYaml(file, builder);
+  const { path, raw } = await loadYaml(file, builder, 'builder');
   const resolve = resolverFor(path);
   return {
     ...raw,
@@ -77,7 +78,7 @@ export async function loadBuilderConfig(file: string | YamlFile): Promise<Builde
 
 /** Reads the configuration of a voucher; throws `config-...` (usage) with file, line and column. */
 export async function loadVoucherConfig(file: string | YamlFile): Promise<VoucherConfig> {
-  const { path, raw } = await loadYaml(file, voucher);
+  const { path, raw } = await loadYaml(file, voucher, 'voucher', 'builder');
   const resolve = resolverFor(path);
   return {
     ...raw,
@@ -90,5 +91,5 @@ export async function loadVoucherConfig(file: string | YamlFile): Promise<Vouche
 /** Reads a `builder.yaml` or, if it has no section `exchange`, a `voucher.yaml`. */
 export async function loadControlConfig(path: string): Promise<ControlConfig> {
   const file = await readYaml(path);
-  return sectionsOf(file).has('exchange') ? loadBuilderConfig(file) : loadVoucherConfig(file);
+  return roleOf(file.document) === 'builder' ? loadBuilderConfig(file) : loadVoucherConfig(file);
 }

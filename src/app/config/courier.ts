@@ -33,6 +33,6 @@ export type CourierConfig = z.output<typeof schema> & {
 
 /** Reads `courier.yaml`; throws `config-...` (usage) with file, line and column. */
 export async function loadCourierConfig(file: string | YamlFile): Promise<CourierConfig> {
-  const { path: from, raw } = await loadYaml(file, schema);
+  const { path: from, raw } = await loadYaml(file, schema, 'courier');
   return { ...raw, ...resolveCommon(raw, from), trust: resolvePaths(raw.trust, resolverFor(from)) };
 }

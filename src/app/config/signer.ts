@@ -132,7 +132,7 @@ export interface SignerConfig extends Omit<
 
 /** Reads `signer.yaml`; throws `config-...` (usage) with file, line and column. */
 export async function loadSignerConfig(file: string | YamlFile): Promise<SignerConfig> {
-  const { path, raw } = await loadYaml(file, schema);
+  const { path, raw } = await loadYaml(file, schema, 'signer');
   const resolve = resolverFor(path);
   return {
     ...raw,

@@ -1,7 +1,8 @@
 import { isAlias, isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
-import { hasCode, messageOf, usage, type SignpipeError } from '../../lib/errors.ts';
+import { hasCode, messageOf, SignpipeError, usage } from '../../lib/errors.ts';
 import { readOnce } from '../../lib/bytes/byte-source.ts';
+import { configurationsIn, otherRole, otherRoleHint, roleOf, type ConfigRole } from './role.ts';
 
 /** A configuration has a few kilobytes. */
 const MAX_BYTES = 1024 * 1024;
@@ -19,8 +20,16 @@ async function readText(path: string): Promise<string> {
       });
     if (hasCode(error, 'EACCES'))
       throw usage('config-unreadable', `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
+    if (error instanceof SignpipeError && error.code === 'not-a-file') throw await notAConfiguration(path);
     throw error;
   }
+}
+
+async function notAConfiguration(path: string): Promise<SignpipeError> {
+  const inside = await configurationsIn(path);
+  return usage('config-not-a-file', `${path}: is a folder or a device, and no configuration file`, {
+    hint: `give the file${inside.length > 0 ? ` in it: ${inside.join(' or ')}` : ', such as DIR/signer.yaml'}`,
+  });
 }
 
 type Path = readonly PropertyKey[];
@@ -50,16 +59,21 @@ function describeIssue(issue: z.core.$ZodIssue): { key: string | undefined; text
 }
 
 function refuse(
-  path: string,
-  document: Document,
-  lines: LineCounter,
+  { path, document, lines }: YamlFile,
   issues: readonly z.core.$ZodIssue[],
+  needed: readonly ConfigRole[],
 ): SignpipeError {
   const messages = issues.map((issue) => {
     const { key, text } = describeIssue(issue);
     const { line, col } = lines.linePos(offsetOf(document, issue.path, key));
     return `${path}:${line}:${col}: ${text}`;
   });
+  // Every role has `control`; a file without it is incomplete rather than of another role.
+  const role = document.has('control') ? roleOf(document) : null;
+  if (role !== null && !needed.includes(role))
+    return usage('config-role', [otherRole(path, role, needed), ...messages].join('\n'), {
+      hint: otherRoleHint(needed),
+    });
   return usage('config-invalid', messages.join('\n'), {
     hint: 'keys.example/ has complete configurations with every key explained',
   });
@@ -91,22 +105,18 @@ export async function readYaml(path: string): Promise<YamlFile> {
   return { path, document, lines };
 }
 
-/** The names of the sections of a configuration, before it is known whether it is a signer's or a builder's. */
-export function sectionsOf({ document: { contents } }: YamlFile): Set<string> {
-  if (!isMap(contents)) return new Set();
-  return new Set(contents.items.flatMap(({ key }) => (isScalar(key) ? [String(key.value)] : [])));
-}
-
 /**
  * Reads a YAML configuration, unless it was read already, and checks it against `schema`, whose objects are strict:
- * unknown keys are refused. Throws `config-...` (usage); every message names file, line and column.
+ * unknown keys are refused. `roles` are those whose configuration it may be: if it is that of another role, the error
+ * says so (`config-role`). Throws `config-...` (usage); every message names file, line and column.
  */
 export async function loadYaml<Schema extends z.ZodType>(
   file: string | YamlFile,
   schema: Schema,
+  ...roles: ConfigRole[]
 ): Promise<{ path: string; raw: z.output<Schema> }> {
-  const { path, document, lines } = typeof file === 'string' ? await readYaml(file) : file;
-  const result = schema.safeParse(document.toJS({ maxAliasCount: 20 }));
-  if (!result.success) throw refuse(path, document, lines, result.error.issues);
-  return { path, raw: result.data };
+  const yaml = typeof file === 'string' ? await readYaml(file) : file;
+  const result = schema.safeParse(yaml.document.toJS({ maxAliasCount: 20 }));
+  if (!result.success) throw refuse(yaml, result.error.issues, roles);
+  return { path: yaml.path, raw: result.data };
 }

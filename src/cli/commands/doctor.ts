@@ -2,7 +2,8 @@ import { loadAuditorConfig } from '../../app/config/auditor.ts';
 import { loadBuilderConfig, loadVoucherConfig } from '../../app/config/builder.ts';
 import { loadCourierConfig } from '../../app/config/courier.ts';
 import { loadSignerConfig } from '../../app/config/signer.ts';
-import { readYaml, sectionsOf, type YamlFile } from '../../app/config/yaml.ts';
+import { roleOf } from '../../app/config/role.ts';
+import { readYaml, type YamlFile } from '../../app/config/yaml.ts';
 import { usage } from '../../lib/errors.ts';
 import { painter, wantsColour, type Style } from '../../lib/terminal-colors.ts';
 import { plural } from '../../lib/plural.ts';
@@ -68,22 +69,15 @@ async function readAndCheckAuditor(file: YamlFile): Promise<Examined> {
   return { findings: await checkAuditor(config), what: 'an auditor' };
 }
 
-/** Sections of a signer that an auditor has not. */
-const SIGNER_SECTIONS = ['signing', 'exchange', 'receipts'];
-
-/**
- * Checks what the file configures: only a signer has a section `signing`, only a courier `authorities`; a voucher has
- * no `exchange`, and an auditor neither `exchange` nor `requests`.
- */
+/** Checks what the file configures. */
 async function checkSite(path: string): Promise<Examined> {
   const file = await readYaml(path);
-  const sections = sectionsOf(file);
-  if (sections.has('authorities')) return readAndCheckCourier(file);
-  const isSigners = SIGNER_SECTIONS.some((name) => sections.has(name));
-  if (sections.has('trust') && !sections.has('requests') && !isSigners) return readAndCheckAuditor(file);
-  if (sections.has('signing') || !sections.has('requests')) return readAndCheckSigner(file);
+  const role = roleOf(file.document);
+  if (role === 'courier') return readAndCheckCourier(file);
+  if (role === 'auditor') return readAndCheckAuditor(file);
+  if (role === 'signer' || role === null) return readAndCheckSigner(file);
   const { checkBuilder, checkVoucher } = await import('../../app/site/doctor/doctor-builder.ts');
-  return sections.has('exchange')
+  return role === 'builder'
     ? { findings: await checkBuilder(await loadBuilderConfig(file)), what: 'a builder' }
     : { findings: await checkVoucher(await loadVoucherConfig(file)), what: 'a voucher' };
 }

@@ -2,7 +2,8 @@ import { hold, unhold } from '../../app/builder/steering/hold.ts';
 import { withControlSession } from '../../app/builder/session.ts';
 import { loadControlConfig } from '../../app/config/builder.ts';
 import { loadSignerConfig } from '../../app/config/signer.ts';
-import { readYaml, sectionsOf } from '../../app/config/yaml.ts';
+import { roleOf } from '../../app/config/role.ts';
+import { readYaml } from '../../app/config/yaml.ts';
 import { removeOperatorHold, setOperatorHold } from '../../app/signer/state/operator-hold.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { print, printJson, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
@@ -19,7 +20,7 @@ interface UnholdCommandOptions extends HoldCommandOptions {
 /** The state folder if the configuration is a signer's; its operator has no key for commits. */
 async function signerState(config: string): Promise<string | null> {
   const file = await readYaml(config);
-  return sectionsOf(file).has('signing') ? (await loadSignerConfig(file)).state : null;
+  return roleOf(file.document) === 'signer' ? (await loadSignerConfig(file)).state : null;
 }
 
 const NO_REASON = 'no reason was given';

@@ -77,12 +77,16 @@ function answerLines({ answer, waitsFor }: RequestStory): string[] {
   ];
 }
 
+/** A reader without a list of requesters knows them by their keys alone. */
+const askedByText = ({ principal, key }: { principal: string; key: string }): string =>
+  principal === key ? `the key ${key}` : `${printable(principal, 200)}, key ${key}`;
+
 /** The story of a request, for people. */
 export function storyText(story: RequestStory): string {
   const { request, subject, askedBy, author, unproved, channel, sourceRevision, retryOf, files, events } =
     story;
   const asker = askedBy
-    ? `${printable(askedBy.principal, 200)}, key ${askedBy.key}`
+    ? askedByText(askedBy)
     : `not proved: ${printable(unproved?.text ?? '', 500)} [${unproved?.code ?? ''}]; the commit names ${printable(author, 200)}`;
   return [
     `request   ${request}`,

@@ -269,7 +269,9 @@ export class ControlRepository extends CommitGraph {
   /** The full id of a commit that a person named by its first digits (at least 7), or whole. */
   async resolveCommit(text: string): Promise<string> {
     if (!/^[0-9a-f]{7,40}$/i.test(text))
-      throw usage('request-id', `"${printable(text, 80)}" is not a commit id`);
+      throw usage('request-id', `"${printable(text, 80)}" is not a commit id`, {
+        hint: 'give the id that submit printed, or at least its first 7 digits; signpipe status lists the newest',
+      });
     try {
       const output = await this.git.run([
         'rev-parse',

@@ -74,6 +74,9 @@ describe('doctor for a voucher', () => {
     const said = findings.map(({ check, message }) => `${check}: ${message}`).join('\n');
     assert.match(said, /a push to vouch\/bob can begin/);
     assert.doesNotMatch(said, /exchange/);
+    const list = world.at('absent_signers');
+    await writeFile(config, `${await readFile(config, 'utf8')}trust: { allowedSigners: ${list} }\n`);
+    assert.deepEqual(problems((await examine(config)).findings), ['bad allowed-signers-unreadable']);
   });
 });
 

@@ -57,7 +57,7 @@ export function openForBuilder(
   const { trust } = config;
   if (!trust)
     throw usage('status-signers-missing', `${config.file}: whose receipts and policy count?`, {
-      hint: 'add trust.allowedSigners with the line of the receipt key, or give a clone and --allowed-signers',
+      hint: 'write the signer\u2019s line into a file, such as keys/receipt_signers, and name it there: trust: { allowedSigners: keys/receipt_signers }',
     });
   const keys = async (): Promise<Keys> => ({
     requestSigners: null,

@@ -6,7 +6,9 @@ import {
   type VoucherConfig,
 } from '../../config/builder.ts';
 import { loadSignerConfig, type SignerConfig } from '../../config/signer.ts';
-import { readYaml, sectionsOf } from '../../config/yaml.ts';
+import { otherRole, otherRoleHint, roleOf } from '../../config/role.ts';
+import { readYaml } from '../../config/yaml.ts';
+import { usage } from '../../../lib/errors.ts';
 import type { KnownRepository } from './fetching-status.ts';
 
 /** The configuration of one reader. */
@@ -15,17 +17,26 @@ export type Site =
   | { readonly role: 'builder'; readonly config: BuilderConfig | VoucherConfig }
   | { readonly role: 'auditor'; readonly config: AuditorConfig };
 
-/** Reads a configuration of a builder, voucher or auditor, or else of a signer; as `doctor` tells them apart. */
+/** Reads the configuration of a signer, builder, voucher or auditor. */
 export async function readSite(path: string): Promise<Site> {
   const file = await readYaml(path);
-  const sections = sectionsOf(file);
-  const has = (...names: string[]): boolean => names.some((name) => sections.has(name));
-  if (has('signing', 'receipts') || !has('requests', 'trust'))
-    return { role: 'signer', config: await loadSignerConfig(file) };
-  if (!has('requests', 'exchange')) return { role: 'auditor', config: await loadAuditorConfig(file) };
-  const config = await (has('exchange') ? loadBuilderConfig(file) : loadVoucherConfig(file));
-  return { role: 'builder', config };
+  switch (roleOf(file.document)) {
+    case 'auditor':
+      return { role: 'auditor', config: await loadAuditorConfig(file) };
+    case 'builder':
+      return { role: 'builder', config: await loadBuilderConfig(file) };
+    case 'voucher':
+      return { role: 'builder', config: await loadVoucherConfig(file) };
+    case 'courier':
+      throw usage('config-role', otherRole(path, 'courier', READERS), { hint: otherRoleHint(READERS) });
+    case 'signer':
+    case null:
+      return { role: 'signer', config: await loadSignerConfig(file) };
+  }
 }
+
+/** The roles whose configurations say which history to read, and whose keys count. */
+const READERS = ['signer', 'builder', 'voucher', 'auditor'] as const;
 
 /** Opens the clone of a site. `say` reports keys that others may read. */
 export async function openSite(site: Site, say: (line: string) => void): Promise<KnownRepository> {

@@ -96,7 +96,7 @@ function accessSteps({ control }: SiteSetup): SetupStep[] {
     ];
   return [
     setupStep(
-      `Add a line for each key to authorized_keys of the Git account; it gives the key its role. every other "signpipe init" prints the real line (more in ${shippedFilePath('pipeline/host/authorized_keys')})`,
+      `Add a line for each key to authorized_keys of the Git account (/etc/ssh/signpipe/git with the sshd_config of pipeline/host); it gives the key its role. Every other "signpipe init" prints the real line (more in ${shippedFilePath('pipeline/host/authorized_keys')})`,
       sampleLine('signer', 'signer'),
       sampleLine('alice', 'builder'),
       sampleLine('bob', 'voucher'),

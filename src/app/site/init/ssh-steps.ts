@@ -34,7 +34,10 @@ interface SshAccess {
 }
 
 const authorizedKeysStep = ({ user, host }: SshTarget, what: string, line: string): SetupStep =>
-  setupStep(`Add this line to authorized_keys of ${user} on ${host} (${what})`, line);
+  setupStep(
+    `Have the operator of the host add this line to authorized_keys of ${user} on ${host} (${what}). There it is /etc/ssh/signpipe/${user}, if the host was set up as pipeline/host says`,
+    line,
+  );
 
 /** The steps that let a key in on the hosts and add the hosts' keys; none if all URLs are folders of this machine. */
 export function sshSteps(urls: SiteUrls, { user, role, key, knownHosts }: SshAccess): SetupStep[] {

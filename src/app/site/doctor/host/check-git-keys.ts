@@ -63,6 +63,21 @@ function checkLimits(file: string, key: AuthorizedKey, role: string, user: strin
   return null;
 }
 
+/** The examples in pipeline/host/authorized_keys have no real key; sshd takes no notice of such a line. */
+const isExample = ({ key }: AuthorizedKey): boolean => key.includes('...');
+
+function examples(file: string, keys: readonly AuthorizedKey[]): CheckResult[] {
+  const [first] = keys;
+  if (!first) return [];
+  return [
+    warning(
+      'git-key-example',
+      `${at(file, first)}: an example without a real key${keys.length > 1 ? `, and ${plural(keys.length - 1, 'more line')} like it` : ''}`,
+      'replace it by the lines that "signpipe init" prints for each person and machine, or delete it',
+    ),
+  ];
+}
+
 /** sshd uses the first line of a key: roles in a second one have no effect. */
 function repeated(file: string, keys: readonly AuthorizedKey[]): CheckResult[] {
   const first = new Map<string, AuthorizedKey>();
@@ -85,7 +100,8 @@ function repeated(file: string, keys: readonly AuthorizedKey[]): CheckResult[] {
 /** Checks the keys of the account that owns the control repository. */
 export async function checkGitKeys(file: string): Promise<CheckResult[]> {
   const [text, { mode }] = await Promise.all([readFile(file, 'utf8'), stat(file)]);
-  const keys = parseAuthorizedKeys(text);
+  const listed = parseAuthorizedKeys(text);
+  const keys = listed.filter((key) => !isExample(key));
   const problems = [
     ...((mode & 0o022) === 0
       ? []
@@ -98,6 +114,7 @@ export async function checkGitKeys(file: string): Promise<CheckResult[]> {
         ]),
     ...keys.flatMap((key) => checkLine(file, key) ?? []),
     ...repeated(file, keys),
+    ...examples(file, listed.filter(isExample)),
   ];
   if (keys.length === 0)
     return [

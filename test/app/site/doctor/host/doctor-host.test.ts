@@ -155,12 +155,23 @@ describe('keys of the Git account', () => {
       'a second line for one key',
       (text) => `${text}\n${text.split('\n').find((line) => line.endsWith(' alice'))}\n`,
     ],
+    [
+      'warning git-key-example',
+      'an example that was left in',
+      (text) => `${text}\nrestrict,command="x" ssh-ed25519 AAAA... alice\n`,
+    ],
     ['warning git-no-keys', 'an empty file', () => '# nothing\n'],
   ];
   for (const [code, what, change] of faults)
     it(`${code.split(' ')[1]}: ${what}`, async () => {
       assert.deepEqual(problems(await changed(change)), [code]);
     });
+
+  it('git-key-example: the shipped file as it is: one finding for all its lines, and no key', async () => {
+    const [found, ...more] = await checkGitKeys(pipeline('host/authorized_keys'));
+    assert.match(found?.message ?? '', /line 8: an example without a real key, and 5 more lines like it$/);
+    assert.deepEqual(problems(more), ['warning git-no-keys']);
+  });
 
   it('trust-writable: other accounts can change the file', async () => {
     await writeFile(at('open'), keys);
