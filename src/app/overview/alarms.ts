@@ -3,7 +3,7 @@ import { printable } from '../../lib/printable.ts';
 import type { HeartbeatProblem } from '../../protocol/control/read-heartbeats.ts';
 import type { Hold } from '../../protocol/control/hold.ts';
 import type { ForeignHead } from './foreign-heads.ts';
-import type { Alarm, ChannelOverview, Notice, RecentOutcome, SignerOverview } from './model.ts';
+import type { Alarm, ChannelOverview, Notice, RecentOutcome, SignerReport } from './model.ts';
 
 /** Days before a certificate's end from which it is among the alarms. */
 const DAYS = 30;
@@ -12,7 +12,7 @@ export interface AlarmFacts {
   readonly hold: Hold | null;
   /** Why the receipt branch, or the policy at its tip, is not trusted. */
   readonly faults: readonly Notice[];
-  readonly signers: readonly SignerOverview[];
+  readonly signers: readonly SignerReport[];
   /** Refs that should be heartbeats and are not, and why the newest ones are missing. */
   readonly problems: readonly HeartbeatProblem[];
   readonly foreignHeads: readonly ForeignHead[];
@@ -26,7 +26,7 @@ const MISSING = 'the newest heartbeats of the signers cannot be fetched';
 const grave = (code: string, text: string): Alarm => ({ level: 'alarm', code, text });
 const minor = (code: string, text: string): Alarm => ({ level: 'warning', code, text });
 
-function signerAlarms({ state, content }: SignerOverview): Alarm[] {
+function signerAlarms({ state, content }: SignerReport): Alarm[] {
   const name = `signer ${printable(content.name, 60)}`;
   const { written, alarm: reported, problem } = content;
   const alarms: Alarm[] = [];

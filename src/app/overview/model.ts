@@ -2,7 +2,7 @@ import type { Hold } from '../../protocol/control/hold.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { SignerHeartbeat } from '../../protocol/control/heartbeat.ts';
-import type { Heartbeat } from '../../protocol/control/signer-health.ts';
+import type { Heartbeat, SignerActivity } from '../../protocol/control/signer-health.ts';
 
 /** Something that a reader should know, with a stable code. The text is fit to show. */
 export interface Notice {
@@ -64,6 +64,12 @@ export interface RecentOutcome {
 
 /** What is known of one signer from its newest heartbeat. */
 export type SignerOverview = Pick<SignerHeartbeat, 'content' | 'key' | 'state'>;
+
+/** What the queue and the alarms need to know of a signer: from its heartbeat, or its operator from the state folder. */
+export interface SignerReport {
+  readonly state: SignerHeartbeat['state'];
+  readonly content: Pick<Heartbeat, 'name' | 'written' | 'heads' | keyof SignerActivity>;
+}
 
 /** A channel according to the newest trusted policy. */
 export interface ChannelOverview {

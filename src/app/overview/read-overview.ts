@@ -7,12 +7,12 @@ import {
   readSignedPolicy,
   type PublishedPolicy,
 } from '../../protocol/control/published-policy.ts';
-import { readHeartbeats } from '../../protocol/control/read-heartbeats.ts';
+import { readHeartbeats, type Heartbeats } from '../../protocol/control/read-heartbeats.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { alarmsOf } from './alarms.ts';
 import { OverviewCheckpoint } from './checkpoint.ts';
 import { foreignHeads } from './foreign-heads.ts';
-import type { ChannelOverview, Notice, Overview, SignerOverview } from './model.ts';
+import type { ChannelOverview, Notice, Overview, SignerReport } from './model.ts';
 import { ownerOf } from './receipt-keys.ts';
 import { recentOutcomes } from './recent-outcomes.ts';
 import { describeQueue } from './request-queue.ts';
@@ -33,11 +33,13 @@ export interface OverviewOptions {
   readonly queue?: number;
   /** How many outcomes; 10 unless given. */
   readonly recent?: number;
-  /** The newest heartbeats; those in the repository unless given. */
-  readonly signers?: readonly SignerOverview[];
+  /** What signers report; their heartbeats in the repository unless given. */
+  readonly signers?: readonly SignerReport[];
   /** The file of an `OverviewCheckpoint`; null to keep none. */
   readonly checkpoint?: string | null;
 }
+
+const NOT_HEARD: Heartbeats = { signers: [], problems: [] };
 
 /** Whose receipts count, and the policy that one of these keys signed. */
 interface Trusted {
@@ -111,7 +113,7 @@ export async function readOverview(
   const [hold, recent, heard] = await Promise.all([
     holdAt(repository, heads.requests, options, trusted.policy),
     recentOutcomes(repository, heads.receipts, options.recent ?? 10, trusted.signers),
-    readHeartbeats(repository, trusted.signers, now),
+    options.signers ? NOT_HEARD : readHeartbeats(repository, trusted.signers, now),
   ]);
   const signers = options.signers ?? heard.signers;
   await checkpoint.save(heads, waiting, root);
@@ -134,12 +136,12 @@ export async function readOverview(
     queue: { total: waiting.length, requests },
     recent,
     channels,
-    signers,
+    signers: heard.signers,
     alarms: alarmsOf({
       hold,
       faults: trusted.faults,
       signers,
-      problems: options.signers ? [] : heard.problems,
+      problems: heard.problems,
       foreignHeads: await foreignHeads(repository, heads.requests, contents),
       channels,
       recent,

@@ -4,7 +4,7 @@ import type { CommitSigners } from '../../lib/git/commit-signature.ts';
 import { channelIn, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { readRequest, type Request } from '../../protocol/control/request.ts';
-import type { Notice, QueuedRequest, SignerOverview } from './model.ts';
+import type { Notice, QueuedRequest, SignerReport } from './model.ts';
 import { signatureOf, type VouchCounter } from './vouch-counter.ts';
 import { waitingReason } from './waiting-reason.ts';
 
@@ -17,7 +17,7 @@ export interface QueueContext {
   readonly hold: Notice | null;
   readonly policy: PublishedPolicy | null;
   readonly vouches: VouchCounter;
-  readonly signers: readonly SignerOverview[];
+  readonly signers: readonly SignerReport[];
   readonly now: Date;
 }
 
@@ -74,7 +74,7 @@ async function reasonInRepository(
 }
 
 /** What the heartbeats say about a request that nothing in the repository delays. */
-function reasonOfSigners(id: string, signers: readonly SignerOverview[]): Notice {
+function reasonOfSigners(id: string, signers: readonly SignerReport[]): Notice {
   const alive = signers.filter(({ state }) => state === 'alive');
   for (const { content } of alive)
     if (content.alarm)
@@ -99,7 +99,7 @@ function reasonOfSigners(id: string, signers: readonly SignerOverview[]): Notice
   return { code: 'signer', text: 'waiting for the signer to answer' };
 }
 
-function notRunning(signers: readonly SignerOverview[]): Notice {
+function notRunning(signers: readonly SignerReport[]): Notice {
   const silent = signers.find(({ state }) => state !== 'stopped');
   return silent
     ? { code: 'signer-silent', text: `nothing was heard from the signer since ${silent.content.written}` }

@@ -68,6 +68,7 @@ function channelLines(channel: ChannelHealth, now: Date): string[] {
 export const statusText = (health: SignerHealth, now: Date): string =>
   [
     `signer ${signerLine(health, now)}`,
+    ...(isRunning(health) ? inHandLine(health, now) : []),
     ...health.channels.flatMap((channel) => channelLines(channel, now)),
     ...health.requests.map(
       ({ id, channel, first }) =>
@@ -84,7 +85,7 @@ function heartbeatLine({ state, content }: SignerOverview, now: Date): string {
   return `${signer} running since ${started}, ${state === 'silent' ? 'but silent: ' : ''}${heard}`;
 }
 
-function inHandLine({ current }: SignerOverview['content'], now: Date): string[] {
+function inHandLine({ current }: Pick<SignerHealth, 'current'>, now: Date): string[] {
   if (!current) return [];
   const { request, stage, since, file, done, of } = current;
   const programs = done === undefined || of === undefined ? '' : `, ${done} of ${plural(of, 'program')}`;

@@ -35,21 +35,8 @@ export type ChannelHealth = z.infer<typeof channelHealth>;
 /** Something that lasts, by the code of its error. */
 const lasting = z.object({ code: z.string().max(100), since: time });
 
-/** The content of a heartbeat: see "Heartbeats" in docs/protocol.md. Readers ignore keys that they do not know. */
-export const heartbeat = z.object({
-  version: z.literal(1),
-  /** The first 16 hex digits of the SHA-256 of the receipt key: the last part of the ref's name. */
-  signer: z.string().regex(/^[0-9a-f]{16}$/),
-  name: z.string().max(100),
-  signpipe: z.string().max(100),
-  written: time,
-  /** After how many seconds at the latest the next heartbeat follows. */
-  every: z.int().min(60).max(86_400),
-  started: time,
-  /** Whether the signer was stopped in order and wrote this last. */
-  ended: z.boolean(),
-  /** The heads that it accepted last. */
-  heads: z.object({ requests: commitId.nullable(), receipts: commitId.nullable() }),
+/** What a signer does, in `health.json` and in heartbeats. */
+export const signerActivity = z.object({
   alarm: lasting.optional(),
   problem: lasting.optional(),
   /** The request in hand; `done` of `of` programs, of the file that it works on. */
@@ -65,6 +52,26 @@ export const heartbeat = z.object({
     .optional(),
   /** Unanswered requests and why they wait, oldest first. */
   waiting: z.array(z.object({ request: commitId, code: z.string().max(100), since: time })).max(100),
+});
+
+export type SignerActivity = z.infer<typeof signerActivity>;
+
+/** The content of a heartbeat: see "Heartbeats" in docs/protocol.md. Readers ignore keys that they do not know. */
+export const heartbeat = z.object({
+  version: z.literal(1),
+  /** The first 16 hex digits of the SHA-256 of the receipt key: the last part of the ref's name. */
+  signer: z.string().regex(/^[0-9a-f]{16}$/),
+  name: z.string().max(100),
+  signpipe: z.string().max(100),
+  written: time,
+  /** After how many seconds at the latest the next heartbeat follows. */
+  every: z.int().min(60).max(86_400),
+  started: time,
+  /** Whether the signer was stopped in order and wrote this last. */
+  ended: z.boolean(),
+  /** The heads that it accepted last. */
+  heads: z.object({ requests: commitId.nullable(), receipts: commitId.nullable() }),
+  ...signerActivity.shape,
   /** How many requests have no answer. */
   queue: z.int().nonnegative(),
   channels: z.array(channelHealth).max(100),

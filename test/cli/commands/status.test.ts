@@ -80,7 +80,9 @@ describe('signpipe status', () => {
     const id = await request('b.zip');
     await world.withSigner(async (signer) => {
       await signer.poll();
-      await until('written', async () => (await readFile(file(), 'utf8')).includes(id));
+      await until('written', async () =>
+        (await readFile(file(), 'utf8')).includes(`"waiting":[{"request":"${id}`),
+      );
       const { stdout } = await status();
       assert.match(stdout, /waiting {6}no timestamp authority has answered since \d{4}-/);
       assert.match(
@@ -111,6 +113,36 @@ describe('signpipe status', () => {
     const { stdout } = await status();
     assert.match(stdout, /^ {2}successor {4}takes over at 2027-03-01T00:00:00.000Z; it is not open yet$/m);
     assert.match(stdout, /^ {2}NOT SIGNING {2}\[successor-unusable\]: requests wait; run signpipe doctor$/m);
+  });
+
+  it('shows the request in hand, and why others wait', async () => {
+    const health = JSON.parse(await readFile(file(), 'utf8')) as SignerHealth;
+    const [id = ''] = health.requests.map((each) => each.id);
+    const current = { request: id, stage: 'signing', since: health.written, file: 'b.zip', done: 3, of: 9 };
+    const running = { ...health, ended: false, pid: process.pid, written: new Date().toISOString() };
+    await writeFile(file(), JSON.stringify({ ...running, current }));
+    const { stdout } = await status();
+    assert.match(
+      stdout,
+      new RegExp(`^  in hand {6}${id.slice(0, 12)}: signing, 3 of 9 programs of b\\.zip, for \\d+ s$`, 'm'),
+    );
+    assert.match(stdout, /b\.zip, by [^\n]*\n +in hand: signing$/m);
+    const waiting = [{ request: id, code: 'time-lock', since: health.written }];
+    await writeFile(file(), JSON.stringify({ ...running, waiting }));
+    assert.match((await status()).stdout, /the signer has let it wait since \d{4}-.* \[time-lock\]$/m);
+    await writeFile(file(), JSON.stringify(health));
+  });
+
+  it('history-rewound: exit status 3 while the signer signs nothing because of an alarm', async () => {
+    const health = await readFile(file(), 'utf8');
+    const alarm = { code: 'history-rewound', since: '2026-11-29T21:14:07.311Z' };
+    const written = new Date().toISOString();
+    const running = { ...(JSON.parse(health) as SignerHealth), ended: false, pid: process.pid, written };
+    await writeFile(file(), JSON.stringify({ ...running, alarm }));
+    const { status: code, stdout } = await status();
+    assert.equal(code, 3);
+    assert.match(stdout, /^ALARM .* signs nothing since 2026-11-29.* \[history-rewound\]$/m);
+    await writeFile(file(), health);
   });
 
   it('says that a signer is gone that was killed', async () => {

@@ -4,7 +4,14 @@ import { ANYONE, type CommitSigners } from '../../../lib/git/commit-signature.ts
 import { AllowedSigners, isRefusal } from '../../../lib/sshsig/allowed-signers.ts';
 import { ControlRepository, type Branches } from '../../../protocol/control/repository.ts';
 import type { SignerConfig } from '../../config/signer.ts';
-import { isRunning, isSilent, readHealth } from '../../signer/state/health.ts';
+import {
+  isRunning,
+  isSilent,
+  readHealth,
+  readHealthOrNull,
+  type SignerHealth,
+} from '../../signer/state/health.ts';
+import type { SignerReport } from '../model.ts';
 import { readOverview, type OverviewOptions } from '../read-overview.ts';
 import type { KnownRepository } from './fetching-status.ts';
 import type { StatusReport, StatusSource } from './status-source.ts';
@@ -32,6 +39,21 @@ function anyOf([first, ...others]: readonly AllowedSigners[]): CommitSigners | n
   };
 }
 
+/** What the signer says in its state folder, which is newer than any heartbeat. */
+function ownReport({ receipts }: SignerConfig, health: SignerHealth, now: Date): SignerReport {
+  const runs = isRunning(health) && !isSilent(health, now);
+  return {
+    state: health.ended ? 'stopped' : runs ? 'alive' : 'silent',
+    content: {
+      ...health,
+      name: receipts.name,
+      waiting: health.waiting ?? [],
+      // It raises an alarm itself if the history that it accepted is not in the clone.
+      heads: { requests: null, receipts: null },
+    },
+  };
+}
+
 /** Whose signatures count for the operator of a signer. */
 async function signerKeys(config: SignerConfig): Promise<OverviewOptions> {
   return {
@@ -48,7 +70,12 @@ export async function openForSigner(config: SignerConfig): Promise<KnownReposito
   const { requests, receipts } = config.control;
   const path = join(config.state, 'control.git');
   const repository = await ControlRepository.openExisting(path, { requests, receipts });
-  return { repository, keys: () => signerKeys(config), refresh: () => Promise.resolve() };
+  const keys = async (): Promise<OverviewOptions> => {
+    const health = await readHealthOrNull(config.state);
+    const signers = health ? [ownReport(config, health, new Date())] : [];
+    return { ...(await signerKeys(config)), signers };
+  };
+  return { repository, keys, refresh: () => Promise.resolve() };
 }
 
 /** The signer's clone; null if there is none yet, or nothing in it. */
@@ -84,8 +111,7 @@ export async function signerStatus(config: SignerConfig): Promise<StatusSource> 
     if (repository === null) return { overview: null, health: report, notes: [] };
     const overview = await readOverview(repository, {
       ...(await signerKeys(config)),
-      // Its own state folder is newer than any heartbeat.
-      signers: [],
+      signers: [ownReport(config, health, now)],
       now,
       checkpoint: join(state, 'overview'),
     });

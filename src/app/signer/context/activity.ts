@@ -1,7 +1,7 @@
 import { isAlarm, SignpipeError } from '../../../lib/errors.ts';
 import type { ProgressBar, ProgressDisplay } from '../../../lib/progress.ts';
 import type { Receipt } from '../../../protocol/control/receipt-schema.ts';
-import type { Heartbeat } from '../../../protocol/control/signer-health.ts';
+import type { Heartbeat, SignerActivity } from '../../../protocol/control/signer-health.ts';
 
 /** Something that lasts, by the code of its error. */
 export interface Lasting {
@@ -32,6 +32,14 @@ const STAGES: ReadonlyMap<string, string> = new Map([
   ['sign', 'signing'],
   ['deliver', 'delivering'],
 ]);
+
+/** Waiting requests that a report lists. */
+const MOST_WAITING = 100;
+
+const reported = ({ code, since }: Lasting): SignerActivity['alarm'] => ({
+  code: code.slice(0, 100),
+  since: since.toISOString(),
+});
 
 /** Called with what has happened; see `Activity.listen`. */
 export interface ActivityListener {
@@ -75,6 +83,22 @@ export class Activity {
   /** Unanswered requests by their ids, oldest first. */
   get queue(): ReadonlyMap<string, QueuedRequest> {
     return this.readQueue();
+  }
+
+  /** What heartbeats and `health.json` say of it. */
+  get report(): SignerActivity {
+    const { alarm, problem, current, queue } = this;
+    const waiting = [...queue].filter(([, { code }]) => code !== '').slice(0, MOST_WAITING);
+    return {
+      ...(alarm ? { alarm: reported(alarm) } : {}),
+      ...(problem ? { problem: reported(problem) } : {}),
+      ...(current ? { current } : {}),
+      waiting: waiting.map(([request, { code, seen }]) => ({
+        request,
+        code,
+        since: (seen ?? this.now()).toISOString(),
+      })),
+    };
   }
 
   listen(listener: ActivityListener): void {

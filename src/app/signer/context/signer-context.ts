@@ -23,7 +23,7 @@ import { Activity } from './activity.ts';
 import { closeKeys, openChannel, type Channel } from '../channel/channel.ts';
 import { ExpiryWarnings } from '../channel/expiry-warnings.ts';
 import { forbidCoreDumps } from './core-limit.ts';
-import { HealthReport } from '../channel/health-report.ts';
+import { HealthReport } from './health-report.ts';
 import { Journal } from '../state/journal.ts';
 import { cleanStateFolder } from '../state/clean-state-folder.ts';
 import { lockState } from '../state/lock.ts';
@@ -231,7 +231,7 @@ export async function openSignerContext(
     const opened = await openStateAndConnections(config, ssh, options, (each) => open.push(each));
     const { repository, acceptedHeads, outages } = opened;
     const activity = new Activity(now);
-    const health = new HealthReport(config.state, channels, outages, now);
+    const health = new HealthReport(config.state, { channels, outages, activity, now });
     open.push(() => health.close());
     return {
       ...opened,

@@ -4,7 +4,6 @@ import { VERSION } from '../../../lib/version.ts';
 import { HeartbeatPusher } from '../../../protocol/control/push-heartbeats.ts';
 import type { Heartbeat } from '../../../protocol/control/signer-health.ts';
 import { signerName } from '../../../protocol/control/signer-name.ts';
-import type { Lasting } from '../context/activity.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 import type { Observation, Reporter } from './observation.ts';
 
@@ -12,11 +11,6 @@ import type { Observation, Reporter } from './observation.ts';
 const SHORTEST = 60_000;
 /** How long stopping waits for the last heartbeat, in ms. */
 const LAST = 5000;
-/** Waiting requests that a heartbeat lists. */
-const MOST_WAITING = 100;
-
-const lasting = (value: Lasting | null): { code: string; since: string } | undefined =>
-  value ? { code: value.code.slice(0, 100), since: value.since.toISOString() } : undefined;
 
 /** What is pushed as soon as it begins or ends, rather than with the next regular heartbeat. */
 const urgencyOf = ({ activity, channels, holdSince }: Observation): string =>
@@ -75,9 +69,8 @@ export class Heartbeats implements Reporter {
 
   private contentOf({ at, activity, channels }: Observation, ended: boolean): Heartbeat {
     const { acceptedHeads, writer } = this.context;
-    const { alarm, problem, current, queue } = activity;
+    const { current, ...report } = activity.report;
     const heads = acceptedHeads.heads;
-    const waiting = [...queue].filter(([, { code }]) => code !== '').slice(0, MOST_WAITING);
     return {
       version: 1,
       signer: signerName(writer.signer.fingerprint),
@@ -88,15 +81,9 @@ export class Heartbeats implements Reporter {
       started: this.started.toISOString(),
       ended,
       heads: { requests: heads?.requests ?? null, receipts: heads?.receipts ?? null },
-      ...(alarm ? { alarm: lasting(alarm) } : {}),
-      ...(problem ? { problem: lasting(problem) } : {}),
+      ...report,
       ...(current && !ended ? { current } : {}),
-      waiting: waiting.map(([request, { code, seen }]) => ({
-        request,
-        code,
-        since: (seen ?? at).toISOString(),
-      })),
-      queue: queue.size,
+      queue: activity.queue.size,
       channels: [...channels],
     };
   }

@@ -1,7 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { channelHealth, type ChannelHealth } from '../../../protocol/control/signer-health.ts';
+import {
+  channelHealth,
+  signerActivity,
+  type ChannelHealth,
+} from '../../../protocol/control/signer-health.ts';
 import type { AuthorityHealth } from '../../../engine/timestamp/authority-record.ts';
 import { hasCode, messageOf, SignpipeError } from '../../../lib/errors.ts';
 import { jsonOrNull } from '../../../lib/json.ts';
@@ -19,6 +23,8 @@ const healthSchema = z.object({
   channels: z.array(channelHealth),
   /** Requests that wait for what a channel is without, and when each was first tried. */
   requests: z.array(z.object({ id: z.string(), channel: z.string(), first: time })),
+  // An earlier version did not report them.
+  ...signerActivity.partial().shape,
 });
 
 /**
@@ -54,6 +60,13 @@ export async function readHealth(state: string): Promise<SignerHealth> {
   if (health.success) return health.data;
   throw unknown(file, 'is damaged', 'the running signer writes it again within a minute', health.error);
 }
+
+/** What `readHealth` reads; null if it cannot be read. */
+export const readHealthOrNull = (state: string): Promise<SignerHealth | null> =>
+  readHealth(state).catch((error: unknown) => {
+    if (error instanceof SignpipeError) return null;
+    throw error;
+  });
 
 /** A running signer writes every minute; after this, in ms, it hangs, or another process has its number. */
 const SILENT = 180_000;

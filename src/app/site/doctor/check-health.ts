@@ -1,8 +1,7 @@
 import type { SignerConfig } from '../../config/signer.ts';
 import { plural } from '../../../lib/plural.ts';
 import { printable } from '../../../lib/printable.ts';
-import { SignpipeError } from '../../../lib/errors.ts';
-import { isRunning, isSilent, readHealth, type SignerHealth } from '../../signer/state/health.ts';
+import { isRunning, isSilent, readHealthOrNull, type SignerHealth } from '../../signer/state/health.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
 type ChannelHealth = SignerHealth['channels'][number];
@@ -34,10 +33,7 @@ function waitingResults({ name, waiting }: ChannelHealth): CheckResult[] {
 
 /** What the running signer has reported about itself; nothing is said of one that does not run. */
 export async function checkHealth({ state }: SignerConfig, now = new Date()): Promise<CheckResult[]> {
-  const health = await readHealth(state).catch((error: unknown) => {
-    if (error instanceof SignpipeError) return null;
-    throw error;
-  });
+  const health = await readHealthOrNull(state);
   if (!health || !isRunning(health)) return [];
   if (isSilent(health, now))
     return [

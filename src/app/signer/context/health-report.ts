@@ -1,14 +1,23 @@
 import { join } from 'node:path';
 import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
-import type { Channel } from './channel.ts';
 import { HEALTH, type SignerHealth } from '../state/health.ts';
-import { healthOf } from './channel-health.ts';
-import type { Outages } from './outages.ts';
+import type { Channel } from '../channel/channel.ts';
+import { healthOf } from '../channel/channel-health.ts';
+import type { Outages } from '../channel/outages.ts';
+import type { Activity } from './activity.ts';
 
 /** How often changes are looked for, in ms. */
 const EVERY = 2000;
 /** How often it is written although nothing has changed, in ms: so that a reader sees that the signer lives. */
 const HEARTBEAT = 60_000;
+
+/** What `health.json` is made from. */
+interface ReportedSigner {
+  readonly channels: ReadonlyMap<string, Channel>;
+  readonly outages: Outages;
+  readonly activity: Activity;
+  readonly now: () => Date;
+}
 
 /** Keeps `health.json` as the signer is, for `signpipe status` and `doctor`. A write that fails is tried again later. */
 export class HealthReport {
@@ -20,9 +29,7 @@ export class HealthReport {
 
   constructor(
     private readonly state: string,
-    private readonly channels: ReadonlyMap<string, Channel>,
-    private readonly outages: Outages,
-    private readonly now: () => Date,
+    private readonly signer: ReportedSigner,
   ) {
     this.timer = setInterval(() => this.update(), EVERY).unref();
     this.update();
@@ -44,14 +51,16 @@ export class HealthReport {
     this.write(false);
   }
 
-  private observed(): Pick<SignerHealth, 'channels' | 'requests'> {
+  private observed(): Omit<SignerHealth, 'version' | 'pid' | 'started' | 'written' | 'ended'> {
+    const { channels, outages, activity, now } = this.signer;
     return {
-      channels: healthOf(this.channels, this.outages, this.now()),
-      requests: this.outages.requests.map(({ id, channel, first }) => ({
+      channels: healthOf(channels, outages, now()),
+      requests: outages.requests.map(({ id, channel, first }) => ({
         id,
         channel,
         first: first.toISOString(),
       })),
+      ...activity.report,
     };
   }
 
