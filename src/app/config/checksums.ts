@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { resolveCommand } from '../../engine/keys/command/command-line.ts';
+import { resolveCommand } from '../../lib/command/resolve-command.ts';
 import { commandLine } from './command-line.ts';
 import { path, resolvePaths, type ResolvePath } from './common-sections.ts';
 

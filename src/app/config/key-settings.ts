@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
-import { resolveCommand } from '../../engine/keys/command/command-line.ts';
+import { resolveCommand } from '../../lib/command/resolve-command.ts';
 import { resolveKey } from '../../engine/keys/key-uri.ts';
 import { describeKey, KEY_SETTINGS, type KeySettings } from '../../engine/keys/open.ts';
 import { SignpipeError } from '../../lib/errors.ts';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { duration, path, type ResolvePath } from './common-sections.ts';
+import { commandLine } from './command-line.ts';
+import { duration, path } from './common-sections.ts';
 import { parseDuration } from './units.ts';
 
 const MINUTE = 60_000;
@@ -39,7 +40,7 @@ export type NotifyEvent = (typeof NOTIFY_EVENTS)[number];
 
 /** The section `notify`: a program that is run when a person should look. */
 export const notify = z.strictObject({
-  command: z.array(z.string().min(1).max(4096)).min(1, 'must name a program').max(100),
+  command: commandLine,
   on: z
     .array(z.enum(NOTIFY_EVENTS))
     .min(1, 'must name at least one event')
@@ -51,9 +52,3 @@ export const notify = z.strictObject({
 });
 
 export type NotifyConfig = z.output<typeof notify>;
-
-/** Makes the program's path absolute if it has a slash; others are found in PATH. */
-export function resolveProgram(config: NotifyConfig, resolve: ResolvePath): NotifyConfig {
-  const [program = '', ...args] = config.command;
-  return { ...config, command: [program.includes('/') ? resolve(program) : program, ...args] };
-}

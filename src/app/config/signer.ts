@@ -16,7 +16,8 @@ import {
   ssh,
 } from './common-sections.ts';
 import { delivered, requireReplacing } from './delivered-path.ts';
-import { health, metrics, notify, resolveProgram } from './reporting-sections.ts';
+import { health, metrics, notify } from './reporting-sections.ts';
+import { resolveCommand } from '../../lib/command/resolve-command.ts';
 import { requireTunnelHosts } from './timestamp-authorities.ts';
 import { parseDuration } from './units.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
@@ -138,7 +139,9 @@ export async function loadSignerConfig(file: string | YamlFile): Promise<SignerC
     ...raw,
     ...resolveCommon(raw, path),
     receipts: resolvePaths(raw.receipts, resolve),
-    ...(raw.notify ? { notify: resolveProgram(raw.notify, resolve) } : {}),
+    ...(raw.notify
+      ? { notify: { ...raw.notify, command: resolveCommand(raw.notify.command, resolve) } }
+      : {}),
     ...(raw.metrics ? { metrics: { file: resolve(raw.metrics.file) } } : {}),
     channels: channelsOf(raw, resolve),
   };

@@ -2,8 +2,8 @@ import type { Key } from 'openpgp';
 import { cannotStart, CommandRefused, requireSuccess } from '../keys/command/command-answer.ts';
 import { inheritedEnvironment } from '../../lib/child-environment.ts';
 import { COMMAND_ENVIRONMENT } from '../keys/command/command-key.ts';
-import { findProgram } from '../keys/command/find-program.ts';
-import { runCommand } from '../keys/command/run-command.ts';
+import { findKeyProgram } from '../keys/command/find-key-program.ts';
+import { runCommand } from '../../lib/command/run-command.ts';
 import { retrySigning } from '../keys/retry-signing.ts';
 import type { ChecksumKey } from './checksum-key.ts';
 import {
@@ -45,7 +45,7 @@ async function runOnce(program: string, args: readonly string[], content: Buffer
 
 /**
  * A key that another program uses: it reads the checksum file from standard input, and writes an armored detached
- * signature to standard output. It is not run before the first signature. Throws usage errors: those of `findProgram`
+ * signature to standard output. It is not run before the first signature. Throws usage errors: those of `findKeyProgram`
  * and of `openpgp-keys.ts`.
  */
 export async function openOpenPgpCommandKey({
@@ -57,7 +57,7 @@ export async function openOpenPgpCommandKey({
   const openpgp = await loadOpenPgp();
   const key: Key = await readOnlyKey(openpgp, publicKey);
   const signing = await signingPartOf(key, publicKey, now);
-  const program = await findProgram(name, warn);
+  const program = await findKeyProgram(name, warn);
   let refused: CommandRefused | undefined;
   // eslint-disable-next-line require-await -- a failure is a rejection, not a throw
   const available = async (): Promise<void> => {

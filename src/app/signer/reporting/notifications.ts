@@ -1,4 +1,4 @@
-import { runCommand, type CommandOutcome } from '../../../engine/keys/command/run-command.ts';
+import { runCommand, type CommandOutcome } from '../../../lib/command/run-command.ts';
 import { inheritedEnvironment } from '../../../lib/child-environment.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { printable, printableLines } from '../../../lib/printable.ts';
@@ -91,7 +91,7 @@ export class Notifications implements Reporter {
 
   private async run(notice: Notice): Promise<void> {
     const { command, timeout } = this.config;
-    const [program = '', ...args] = command;
+    const [program, ...args] = command;
     const input = `${JSON.stringify(this.contentOf(notice))}\n`;
     try {
       const outcome = await runCommand({

@@ -4,7 +4,7 @@ import { hasCode, isInvalid, SignpipeError, unavailable, usage } from '../../../
 import { printableLines } from '../../../lib/printable.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { keyClosed, KeyUnavailable } from '../signing-key.ts';
-import type { CommandOutcome } from './run-command.ts';
+import type { CommandOutcome } from '../../../lib/command/run-command.ts';
 
 /** EX_TEMPFAIL of sysexits.h: the program could not sign now, and asks to be run again. */
 const TRY_AGAIN = 75;

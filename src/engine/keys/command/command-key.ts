@@ -6,10 +6,10 @@ import { retrySigning } from '../retry-signing.ts';
 import { algorithmOf, keyClosed, type SigningKey } from '../signing-key.ts';
 import type { ExternalKeySettings } from '../uri-key-options.ts';
 import { cannotStart, CommandRefused, parseAnswer, requireSuccess } from './command-answer.ts';
-import { findProgram } from './find-program.ts';
+import { findKeyProgram } from './find-key-program.ts';
 import { inheritedEnvironment } from '../../../lib/child-environment.ts';
 import { leafOf } from '../leaf-certificate.ts';
-import { runCommand } from './run-command.ts';
+import { runCommand } from '../../../lib/command/run-command.ts';
 
 /** In milliseconds: a person may have to touch a token. */
 const TIMEOUT = 60_000;
@@ -91,7 +91,7 @@ class CommandSigner implements ExternalSigner {
 
 /**
  * Opens a key that a program uses: docs/keys.md has the contract with the program. It is not run before the first
- * signature. Throws usage errors: those of `readCertificates`, `findProgram` and `leafOf`, `key-unsupported`,
+ * signature. Throws usage errors: those of `readCertificates`, `findKeyProgram` and `leafOf`, `key-unsupported`,
  * `key-too-weak`.
  */
 export async function openCommandKey({
@@ -108,7 +108,7 @@ export async function openCommandKey({
     ...inheritedEnvironment([...COMMAND_ENVIRONMENT, ...commandEnvironment]),
     SIGNPIPE_KEY_TYPE: algorithmOf(leaf.publicKey, certificate),
   };
-  const path = await findProgram(program, warn);
+  const path = await findKeyProgram(program, warn);
   return externalKey(new CommandSigner({ program: path, args, leaf, environment, timeoutMs, concurrency }), {
     leaf,
     others: certificates,

@@ -19,13 +19,3 @@ export function requireCertificate(what: string, certificate: string | undefined
     hint: 'give the certificate of its key and the chain in signing.certificate',
   });
 }
-
-/** Makes a program's path absolute if it has a slash; other names are looked up in PATH. */
-export const resolveProgram = (program: string, resolvePath: (path: string) => string): string =>
-  /[/\\]/.test(program) ? resolvePath(program) : program;
-
-/** Makes the program of a command absolute as `resolveProgram` does; its arguments stay as they are. */
-export const resolveCommand = (
-  [program, ...args]: readonly [string, ...string[]],
-  resolvePath: (path: string) => string,
-): [string, ...string[]] => [resolveProgram(program, resolvePath), ...args];

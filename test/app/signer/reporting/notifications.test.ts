@@ -108,7 +108,9 @@ describe('notify.command', () => {
   });
 
   it('gets hostile text on one line, escaped, and never as an argument', async () => {
-    const command = [await program(`cat >> '${file()}'; printf '{"event":"%s"}\\n' "$#" >> '${file()}'`)];
+    const command: NotifyConfig['command'] = [
+      await program(`cat >> '${file()}'; printf '{"event":"%s"}\\n' "$#" >> '${file()}'`),
+    ];
     const notify = await notifications({ command, on: ['certificate'] });
     signer.context.activity.expires('x', 'certificate-expired', 'a\nSubject: b\u001b[2J"$(id)"\u202e');
     await notify.settled();
@@ -121,7 +123,7 @@ describe('notify.command', () => {
   it('inherits no secret from the signer', async () => {
     process.env['SIGNPIPE_PASSPHRASE'] = 'secret';
     try {
-      const command = [await program(`env > '${file()}.env'`)];
+      const command: NotifyConfig['command'] = [await program(`env > '${file()}.env'`)];
       const notify = await notifications({ command });
       signer.context.activity.expires('x', 'certificate-expired', 'it has expired');
       await notify.settled();
@@ -167,8 +169,8 @@ describe('notify.command', () => {
     await hanging.settled();
     assert.ok(performance.now() - began < 20_000);
     await hanging.close(await observed());
-    for (const command of [['/no/such/program'], [await program('echo why >&2; exit 3')]]) {
-      const notify = await notifications({ command });
+    for (const path of ['/no/such/program', await program('echo why >&2; exit 3')]) {
+      const notify = await notifications({ command: [path] });
       signer.context.activity.expires('x', 'certificate-expired', 'it has expired');
       await notify.settled();
       await notify.close(await observed());

@@ -2,9 +2,9 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { atStop } from '../../../lib/at-stop.ts';
+import { atStop } from '../at-stop.ts';
 
-/** In bytes. A signature of RSA-8192 has 1,368 characters in base64. */
+/** In bytes. The longest useful answer is a signature: that of RSA-8192 has 1,368 characters in base64. */
 const MAX_ANSWER = 16 * 1024;
 /** In bytes: of what a program writes to standard error, how much is kept, and how much ends it. */
 const KEPT_DIAGNOSTICS = 4 * 1024;
@@ -99,7 +99,7 @@ export async function runCommand({
   const flood = (): void => stop('flood');
   const answer = keepBeginning(child.stdout, MAX_ANSWER, MAX_ANSWER, flood);
   const diagnostics = keepBeginning(child.stderr, KEPT_DIAGNOSTICS, MAX_DIAGNOSTICS, flood);
-  child.stdin.on('error', () => {}); // It need not read the digest: its answer shows whether it did.
+  child.stdin.on('error', () => {}); // It need not read its input: its answer shows whether it did.
   child.stdin.end(input);
   const abort = (): void => stop('aborted');
   const timer = setTimeout(() => stop('late'), timeoutMs);
