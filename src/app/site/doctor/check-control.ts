@@ -29,7 +29,8 @@ async function checkBranches(repository: ControlRepository): Promise<CheckResult
 }
 
 /**
- * Reads the control repository through a temporary clone, and asks the host what this site's key may write. Changes neither the branches nor the state folder.
+ * Reads the control repository through a temporary clone, and asks the host what this site's key may write. Changes
+ * neither the branches nor the state folder.
  */
 export async function checkControl(
   config: Pick<SiteConfig, 'control'>,
@@ -46,7 +47,7 @@ export async function checkControl(
         silenceMs: 20_000,
         totalMs: 25_000,
       });
-      return [branches, await checkPush(repository, git, rights)];
+      return [branches, ...(await checkPush(repository, git, rights))];
     } finally {
       repository.close();
     }

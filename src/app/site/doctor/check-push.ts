@@ -1,10 +1,11 @@
 import { Git, GitFailure } from '../../../lib/git/git.ts';
-import { objectId, serializeCommit, serializeTree } from '../../../lib/git/objects.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
 import { remoteError } from '../../../protocol/control/git-host-errors.ts';
+import { HEALTH_REFS } from '../../../protocol/control/heartbeat.ts';
 import type { ControlRepository } from '../../../protocol/control/repository.ts';
 import { bad, ok, warning, type CheckResult } from './check-result.ts';
+import { HEARTBEAT_PROBE, PROBE, pushProbe, writeProbe } from './push-probe.ts';
 
 /** What a site's key should be able to write in the control repository, and what not. */
 export interface PushRights {
@@ -12,29 +13,8 @@ export interface PushRights {
   readonly writes: string | null;
   /** Branches that only others write. */
   readonly others: readonly string[];
-}
-
-/**
- * A ref that the shipped hook always refuses, naming what the key may write. A host without that hook creates it; then
- * it is removed again.
- */
-const PROBE = 'refs/signpipe/probe';
-
-/** Creates an empty commit. */
-async function writeProbe(repository: ControlRepository): Promise<string> {
-  const tree = serializeTree([]);
-  const commit = serializeCommit({
-    tree: objectId('tree', tree),
-    parents: [],
-    identity: { name: 'signpipe doctor', email: '' },
-    at: new Date(),
-    message: 'Probe\n',
-  });
-  await repository.writeObjects([
-    { type: 'tree', content: tree },
-    { type: 'commit', content: commit },
-  ]);
-  return objectId('commit', commit);
+  /** Whether the site pushes heartbeats. */
+  readonly heartbeats?: boolean;
 }
 
 /** Whether Git found, before it sent anything, that the probe does not continue the branch. */
@@ -50,23 +30,12 @@ async function beginPush(git: Git, url: string, refspec: string): Promise<void> 
   }
 }
 
-/** What the host said to a push of the probe; null if it accepted it. */
-async function pushProbe(git: Git, url: string, commit: string): Promise<string | null> {
-  try {
-    await git.run(['push', '--porcelain', '--no-verify', url, `${commit}:${PROBE}`]);
-  } catch (error) {
-    if (error instanceof GitFailure) return error.stderr.slice(0, 65_536);
-    throw error;
-  }
-  await git.run(['push', '--porcelain', '--no-verify', url, `:${PROBE}`]);
-  return null;
-}
-
-/** The answer of the hook: whose key this is, its roles, and the branches that it may write. */
+/** The answer of the hook: whose key this is, its roles, the branches that it may write, and whether it may push heartbeats. */
 interface Answer {
   readonly user: string;
   readonly roles: string;
   readonly writes: readonly string[];
+  readonly heartbeats: boolean;
 }
 
 function answerIn(said: string): Answer | null {
@@ -74,7 +43,7 @@ function answerIn(said: string): Answer | null {
     /signpipe: probe 1: user=([^;\n]{0,100}); roles=([^;\n]{0,200}); writes=([^;\n]{0,1000})/.exec(said);
   if (!found) return null;
   const [user = '', roles = '', writes = ''] = found.slice(1).map((text) => printable(text.trim(), 300));
-  return { user, roles, writes: writes.split(' ') };
+  return { user, roles, writes: writes.split(' '), heartbeats: /; heartbeats=yes/.test(said) };
 }
 
 const tooMuch = (who: string, branches: readonly string[]): CheckResult =>
@@ -141,16 +110,36 @@ async function refusesPushes(git: Git, url: string, refspec: string): Promise<bo
   }
 }
 
+/** Whether the host accepts heartbeats, by what it said to the probe, and if that does not show it, by a probe beside them. */
+async function acceptsHeartbeats(said: string | null, push: () => Promise<string | null>): Promise<boolean> {
+  if (said === null) return true;
+  const answer = answerIn(said);
+  return answer ? answer.heartbeats : (await push()) === null;
+}
+
+const heartbeatResult = (accepted: boolean): CheckResult =>
+  accepted
+    ? ok('the host accepts heartbeats')
+    : warning(
+        'heartbeats-refused',
+        `the host lets this key push no heartbeats (${HEALTH_REFS}): others cannot see how this signer is`,
+        'the operator of the Git host copies pipeline/hooks/update to hooks/update and hooks/pre-receive of the repository, or permits these refs; or set health: { heartbeat: off } in signer.yaml',
+      );
+
 /** Asks the host what this key may write, without changing a branch. Throws what keeps a push from beginning. */
 export async function checkPush(
   repository: ControlRepository,
   git: Git,
   rights: PushRights,
-): Promise<CheckResult> {
+): Promise<CheckResult[]> {
   const { url, branches } = repository;
   const probe = await writeProbe(repository);
   const refspec = `${probe}:refs/heads/${rights.writes ?? branches.requests}`;
   if (rights.writes !== null) await beginPush(git, url, refspec);
-  else if (await refusesPushes(git, url, refspec)) return readsOnly;
-  return judge(await pushProbe(git, url, probe), rights);
+  else if (await refusesPushes(git, url, refspec)) return [readsOnly];
+  const said = await pushProbe(git, url, probe, PROBE);
+  const result = judge(said, rights);
+  if (!rights.heartbeats || result.status === 'bad') return [result];
+  const accepted = await acceptsHeartbeats(said, () => pushProbe(git, url, probe, HEARTBEAT_PROBE));
+  return [result, heartbeatResult(accepted)];
 }

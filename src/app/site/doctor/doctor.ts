@@ -11,6 +11,8 @@ import { checkHealth } from './check-health.ts';
 import { remoteChecks } from './check-hosts.ts';
 import { checkKeyHistory } from './check-key-history.ts';
 import { checkReceiptsKey, checkSigningKey, settingsInUse, SigningKeys } from './check-keys.ts';
+import { checkMetrics } from './check-metrics.ts';
+import { checkNotify } from './check-notify.ts';
 import { checkSignerPrograms } from './check-programs.ts';
 import { runChecks, silent, type SiteCheck, type SiteFinding } from './check-result.ts';
 import { checkState } from './check-state.ts';
@@ -121,7 +123,7 @@ async function runSignerChecks(
   stateChecks: readonly SiteCheck[],
   scratch: string,
 ): Promise<SiteFinding[]> {
-  const { control, exchange } = config;
+  const { control, exchange, health, metrics, notify } = config;
   const keys = new SigningKeys();
   // Not in the state folder, where a running signer has its own.
   const routes = new TimestampRoutes(config, { warn: silent, folder: join(scratch, 'timestamps.git') });
@@ -129,7 +131,7 @@ async function runSignerChecks(
     { name: 'programs', run: () => checkSignerPrograms(control.url.startsWith('ssh:')) },
     ...remoteChecks(
       config,
-      { writes: control.receipts, others: [control.requests] },
+      { writes: control.receipts, others: [control.requests], heartbeats: health.heartbeat !== null },
       { read: exchange.incoming, write: exchange.outgoing },
     ),
     ...tokenChecks(config, now),
@@ -139,6 +141,8 @@ async function runSignerChecks(
     ...checksumChecks(config, now),
     { name: 'receipts key', run: () => checkReceiptsKey(config) },
     { name: 'files', run: () => checkFiles(signerFiles(config)) },
+    ...(metrics ? [{ name: 'metrics', run: () => checkMetrics(metrics.file) }] : []),
+    ...(notify ? [{ name: 'notify', run: () => checkNotify(notify.command) }] : []),
     ...stateChecks,
   ]);
   keys.close();

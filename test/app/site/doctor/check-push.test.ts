@@ -27,6 +27,28 @@ async function pushes(user: User, writes: string | null, other = 'signed'): Prom
 
 const hooks = (): string[] => ['update', 'pre-receive'].map((name) => join(site.repository, 'hooks', name));
 
+/** What doctor says about heartbeats, with the key of `user`, for a site that writes a branch. */
+async function heartbeats(user: User, writes: string): Promise<string[]> {
+  const control = { url: site.url, requests: 'main', receipts: 'signed' };
+  const ssh = { knownHosts: site.sshd.knownHosts, identity: site.keyOf(user) };
+  const before = await out(site.repository, 'for-each-ref');
+  const rights = { writes, others: ['other'], heartbeats: true };
+  const [, , ...results] = await checkControl({ control }, rights, ssh);
+  assert.equal(await out(site.repository, 'for-each-ref'), before, 'nothing was changed');
+  return results.map(({ status, code }) => `${status} ${code ?? ''}`.trim());
+}
+
+/** Installs other hooks while `run` runs. */
+async function withHooks<T>(content: string, run: () => Promise<T>): Promise<T> {
+  const current = await readFile(hooks()[0] ?? '', 'utf8');
+  for (const hook of hooks()) await writeFile(hook, content);
+  try {
+    return await run();
+  } finally {
+    for (const hook of hooks()) await writeFile(hook, current);
+  }
+}
+
 describe('what a key may push', () => {
   it('a builder writes requests, and no receipts', async () => {
     assert.deepEqual(await pushes('alice', 'main'), {
@@ -87,9 +109,7 @@ describe('what a key may push', () => {
     const current = await readFile(path, 'utf8');
     const old = current.replace(/^ *"\$probe"\) answer_probe ;;\n/m, '');
     assert.notEqual(old, current);
-    for (const hook of hooks()) await writeFile(hook, old);
-    const { status, code } = await pushes('alice', 'main');
-    for (const hook of hooks()) await writeFile(hook, current);
+    const { status, code } = await withHooks(old, () => pushes('alice', 'main'));
     assert.equal(`${status} ${code}`, 'warning hook-old');
   });
 
@@ -102,12 +122,39 @@ describe('what a key may push', () => {
   });
 
   it('a host with other rules refuses every other ref', async () => {
-    const current = await readFile(hooks()[0] ?? '', 'utf8');
-    for (const hook of hooks())
-      await writeFile(hook, '#!/bin/sh\necho "refs of your own are forbidden" >&2\nexit 1\n');
-    const { status, message } = await pushes('alice', 'main');
-    for (const hook of hooks()) await writeFile(hook, current);
+    const other = '#!/bin/sh\necho "refs of your own are forbidden" >&2\nexit 1\n';
+    const { status, message } = await withHooks(other, () => pushes('alice', 'main'));
     assert.equal(status, 'ok');
     assert.match(message, /the host refuses other refs/);
+  });
+});
+
+describe('whether heartbeats get through', () => {
+  it('a signer may push them', async () => {
+    assert.deepEqual(await heartbeats('signer', 'signed'), ['ok']);
+  });
+
+  it('heartbeats-refused: the key has another role', async () => {
+    assert.deepEqual(await heartbeats('alice', 'main'), ['warning heartbeats-refused']);
+  });
+
+  it('nothing is said of them if the key may not even write its branch', async () => {
+    assert.deepEqual(await heartbeats('auditor', 'signed'), []);
+  });
+
+  it('heartbeats-refused: the hook is older than heartbeats', async () => {
+    const old = '#!/bin/sh\necho "signpipe: there is no place for refs/signpipe/probe in it" >&2\nexit 1\n';
+    assert.deepEqual(await withHooks(old, () => heartbeats('signer', 'signed')), [
+      'warning heartbeats-refused',
+    ]);
+  });
+
+  it('a host with other rules may accept only these refs', async () => {
+    const other = `#!/bin/sh
+case \${1:-} in refs/signpipe/health/*) exit 0 ;; esac
+[ $# = 0 ] && { read -r old new ref; case $ref in refs/signpipe/health/*) exit 0 ;; esac; }
+exit 1
+`;
+    assert.deepEqual(await withHooks(other, () => heartbeats('signer', 'signed')), ['ok']);
   });
 });
