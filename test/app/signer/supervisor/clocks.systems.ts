@@ -87,10 +87,12 @@ describe('a signer whose clock is set', () => {
     });
 
   for (const { zone, begin } of nextRepeatedHours())
-    it(`polls on in the repeated hour of autumn in ${zone}, scheduled in UTC or there`, async () => {
+    it(`polls on by a cron expression in the repeated hour of autumn in ${zone}, in UTC or there`, async () => {
       for (const timezone of ['UTC', zone]) {
         await world.reconfigure((text) =>
-          text.replace(/\n {2}timezone: .*/, '').replace('control:\n', `control:\n  timezone: ${timezone}\n`),
+          text
+            .replace(/\n {2}(?:timezone|poll): .*/g, '')
+            .replace('control:\n', `control:\n  poll: "* * * * * *"\n  timezone: ${timezone}\n`),
         );
         // Three seconds before, as a distance from now: a local time of that hour would have two meanings.
         const ahead = Math.round((begin - 3000 - Date.now()) / 1000);
