@@ -148,8 +148,11 @@ export interface Exchange {
    * folders (the legacy SCP protocol).
    */
   list(folder: string, limit: number): Promise<readonly ListedEntry[] | null>;
-  /** Removes a file if it is the expected one, and no other that took its name meanwhile; returns whether it did. */
-  removeFile(path: string, expected: ExpectedFile): Promise<boolean>;
+  /**
+   * Removes a file if it is the expected one, and no other that took its name meanwhile; returns whether it did. Reports the
+   * bytes that are read to see that.
+   */
+  removeFile(path: string, expected: ExpectedFile, onProgress?: OnProgress): Promise<boolean>;
   /** Removes a folder if it is empty; returns whether it did. */
   removeFolder(path: string): Promise<boolean>;
   close(): Promise<void>;

@@ -17,6 +17,7 @@ import type {
   ExpectedFile,
   FileAttributes,
   ListedEntry,
+  OnProgress,
 } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { ConfinedFolder } from './confined-folder.ts';
@@ -172,8 +173,8 @@ export class FolderExchange implements Exchange {
     }
   }
 
-  removeFile(path: string, expected: ExpectedFile): Promise<boolean> {
-    return this.atPath(path, (folder, name) => removeInFolder(folder, name, expected));
+  removeFile(path: string, expected: ExpectedFile, onProgress?: OnProgress): Promise<boolean> {
+    return this.atPath(path, (folder, name) => removeInFolder(folder, name, expected, onProgress));
   }
 
   removeFolder(path: string): Promise<boolean> {

@@ -4,7 +4,7 @@ import type { Stats } from 'node:fs';
 import { hasCode } from '../../lib/errors.ts';
 import { sha256Hex, sha256OfStream } from '../../lib/bytes/hash.ts';
 import type { ConfinedFolder } from './confined-folder.ts';
-import type { ExpectedFile, ListedEntry } from './exchange.ts';
+import type { ExpectedFile, ListedEntry, OnProgress } from './exchange.ts';
 import { temporaryToken } from './path.ts';
 import { remoteHashMatches } from './remote-hash.ts';
 import { hasStatus, STATUS, type SftpEntry } from './sftp-channel.ts';
@@ -39,15 +39,35 @@ export async function listFolder(folder: ConfinedFolder, limit: number): Promise
   return entries;
 }
 
+/** The same bytes, which are counted as they are read. */
+async function* counted(
+  chunks: AsyncIterable<Buffer>,
+  size: number,
+  onProgress: OnProgress | undefined,
+): AsyncGenerator<Buffer> {
+  let done = 0;
+  for await (const chunk of chunks) {
+    yield chunk;
+    done += chunk.length;
+    onProgress?.(done, size);
+  }
+}
+
 /** The SHA-256 of a regular file in an open folder; null for anything else, such as a pipe that took its name. */
-async function hashIn(folder: ConfinedFolder, name: string): Promise<string | null> {
+async function hashIn(
+  folder: ConfinedFolder,
+  name: string,
+  onProgress: OnProgress | undefined,
+): Promise<string | null> {
   const handle = await folder.openFile(name);
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) return null;
     return stats.size === 0
       ? sha256Hex('')
-      : await sha256OfStream(handle.createReadStream({ end: stats.size - 1, autoClose: false }));
+      : await sha256OfStream(
+          counted(handle.createReadStream({ end: stats.size - 1, autoClose: false }), stats.size, onProgress),
+        );
   } finally {
     await handle.close();
   }
@@ -58,11 +78,13 @@ export async function removeInFolder(
   folder: ConfinedFolder,
   name: string,
   expected: ExpectedFile,
+  onProgress?: OnProgress,
 ): Promise<boolean> {
   const path = folder.at(name);
   const before = await lstat(path).catch(nullIfMissing);
   if (!before || !isFolderFile(before, expected)) return false;
-  if (expected.sha256 !== undefined && (await hashIn(folder, name)) !== expected.sha256) return false;
+  if (expected.sha256 !== undefined && (await hashIn(folder, name, onProgress)) !== expected.sha256)
+    return false;
   const aside = folder.at(asideOf(name));
   await rename(path, aside);
   const moved = await lstat(aside);
@@ -87,13 +109,15 @@ const isRemoteFile = (entry: SftpEntry, { size, modified }: ExpectedFile): boole
 async function hasRemoteHash(
   session: SftpSession,
   path: string,
-  size: number,
-  sha256: string,
+  { size, sha256 }: { readonly size: number; readonly sha256: string },
+  onProgress: OnProgress | undefined,
 ): Promise<boolean> {
   if (await remoteHashMatches((command, ms) => session.run(command, ms), path, { size, sha256 })) return true;
   const handle = await session.open(path, 'r');
   try {
-    return (await sha256OfStream(session.blocks(handle, 0, size, path))) === sha256;
+    return (
+      (await sha256OfStream(counted(session.blocks(handle, 0, size, path), size, onProgress))) === sha256
+    );
   } finally {
     await session.closeHandle(handle).catch(() => {});
   }
@@ -104,6 +128,7 @@ export async function removeOverSftp(
   session: SftpSession,
   path: string,
   expected: ExpectedFile,
+  onProgress?: OnProgress,
 ): Promise<boolean> {
   const before = await session.lstat(path).catch((error: unknown) => {
     if (hasStatus(error, STATUS.noSuchFile)) return null;
@@ -111,7 +136,8 @@ export async function removeOverSftp(
   });
   if (!before || !isRemoteFile(before, expected)) return false;
   const { size, sha256 } = expected;
-  if (sha256 !== undefined && !(await hasRemoteHash(session, path, size, sha256))) return false;
+  if (sha256 !== undefined && !(await hasRemoteHash(session, path, { size, sha256 }, onProgress)))
+    return false;
   const aside = posix.join(posix.dirname(path), asideOf(posix.basename(path)));
   await session.rename(path, aside);
   const isSame = isRemoteFile(await session.lstat(aside), expected);

@@ -17,6 +17,7 @@ import type {
   ExpectedFile,
   FileAttributes,
   ListedEntry,
+  OnProgress,
 } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { ReconnectingSession } from './reconnecting-session.ts';
@@ -234,8 +235,8 @@ export class SftpExchange implements Exchange {
     return this.atPath(folder, (session, path) => listOverSftp(session, path, limit));
   }
 
-  removeFile(path: string, expected: ExpectedFile): Promise<boolean> {
-    return this.atPath(path, (session, remote) => removeOverSftp(session, remote, expected));
+  removeFile(path: string, expected: ExpectedFile, onProgress?: OnProgress): Promise<boolean> {
+    return this.atPath(path, (session, remote) => removeOverSftp(session, remote, expected, onProgress));
   }
 
   removeFolder(path: string): Promise<boolean> {

@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { withProgressBar } from '../../../lib/progress.ts';
 import { isInvalid } from '../../../lib/errors.ts';
 import { readReceipt } from '../../../protocol/control/receipt.ts';
 import type { Receipt } from '../../../protocol/control/receipt-schema.ts';
@@ -20,7 +21,7 @@ const LEFTOVER = /(?:^|\/)\.[^/]+\.[0-9a-f]{12}\.(?:part|old)$/;
 /** A folder that is named after a request. */
 const REQUEST_FOLDER = /(?:^|\/)[0-9a-f]{40}$/;
 
-type Context = Pick<SignerContext, 'config' | 'repository' | 'exchange' | 'log' | 'now'>;
+type Context = Pick<SignerContext, 'config' | 'repository' | 'exchange' | 'log' | 'now' | 'progress'>;
 
 /** The receipts, newest first; those that cannot be read are left out. */
 async function* receipts({ repository }: Context): AsyncGenerator<Receipt> {
@@ -46,12 +47,27 @@ class Sweep {
   private reference: number | null = null;
   /** The paths that a request names, in the incoming folder, by its id. */
   private readonly named = new Map<string, readonly string[]>();
+  /** Whether there are requests that the last poll did not see. */
+  private isOutdated = false;
+  /** What was written last on the exchange, by its own clock, or now if that is earlier. */
+  private readonly newest: number;
 
   constructor(
     private readonly context: Context,
     private readonly listed: ReadonlyMap<string, ListedEntry>,
     private readonly unanswered: () => readonly string[],
-  ) {}
+  ) {
+    this.newest = [...listed.values()].reduce(
+      (newest, { modified }) => Math.max(newest, modified.getTime()),
+      0,
+    );
+    this.newest = Math.min(this.newest, context.now().getTime());
+  }
+
+  /** A poll has seen all requests that there are. */
+  polled(): void {
+    this.isOutdated = false;
+  }
 
   get isDone(): boolean {
     return this.removed >= LIMITS.removals || this.decided.size >= this.listed.size;
@@ -69,9 +85,11 @@ class Sweep {
     return this.removed > before;
   }
 
-  private isOld({ folder, answered, size }: ReceiptedFile, entry: ListedEntry): boolean {
+  private isOld({ folder, answered, size, sha256 }: ReceiptedFile, entry: ListedEntry): boolean {
     const age = this.context.config.housekeeping[folder];
     if (age === null || this.reference === null) return false;
+    // A request that was refused unseen says nothing of a file but its name, which any stranger can write.
+    if (size === undefined && sha256 === undefined) return false;
     const latest = this.reference - age;
     const isOfReceipt =
       entry.modified.getTime() <= answered.getTime() + CLOCK_TOLERANCE_MS &&
@@ -83,7 +101,17 @@ class Sweep {
     const entry = this.listed.get(file.path);
     if (!entry || !this.isOld(file, entry) || this.removed >= LIMITS.removals) return;
     for (const id of this.unanswered()) if ((await this.namedBy(id)).includes(file.path)) return;
+    if (!(await this.isUpToDate())) return;
     await this.remove(file.path, { ...entry, sha256: file.sha256 });
+  }
+
+  /** Whether the last poll saw all requests that the host has now; if not, nothing is removed until the next poll. */
+  private async isUpToDate(): Promise<boolean> {
+    if (this.isOutdated) return false;
+    const { repository } = this.context;
+    const { requests } = await repository.heads();
+    this.isOutdated = (await repository.fetch()).requests !== requests;
+    return !this.isOutdated;
   }
 
   private async namedBy(id: string): Promise<readonly string[]> {
@@ -96,19 +124,29 @@ class Sweep {
     return paths;
   }
 
+  /** Whether it is of a transfer that was never finished; a transfer under way is among the newest of the exchange. */
+  isLeftOver({ modified }: ListedEntry): boolean {
+    return modified.getTime() < this.newest - LEFTOVER_AFTER;
+  }
+
   /** Removes a file of a transfer that was never finished. */
   async removeLeftover(path: string, entry: ListedEntry): Promise<void> {
-    const isOld = entry.modified.getTime() < this.context.now().getTime() - LEFTOVER_AFTER;
-    if (isOld && this.removed < LIMITS.removals) await this.remove(path, entry);
+    if (this.isLeftOver(entry) && this.removed < LIMITS.removals) await this.remove(path, entry);
   }
 
   private async remove(
     path: string,
     expected: ListedEntry & { readonly sha256?: string | undefined },
   ): Promise<void> {
-    const { exchange, log } = this.context;
-    const { size, modified } = expected;
-    if (!(await exchange.removeFile(path, { size, modified, sha256: expected.sha256 }))) return;
+    const { exchange, log, progress } = this.context;
+    const { size, modified, sha256 } = expected;
+    const isRemoved = await withProgressBar(
+      progress,
+      `look at ${posix.basename(path)}`,
+      'bytes',
+      (onProgress) => exchange.removeFile(path, { size, modified, sha256 }, onProgress),
+    );
+    if (!isRemoved) return;
     this.removed += 1;
     log.info({ file: path, bytes: size }, `removed ${path} from the exchange`);
   }
@@ -127,7 +165,7 @@ export async function* sweepExchange(
   const { incoming, outgoing } = config.exchange;
   const roots = [...new Set([incoming, outgoing])];
   const listed = new Map<string, ListedEntry>();
-  const folders: string[] = [];
+  const folders = new Map<string, ListedEntry>();
   for (const root of roots) {
     const found = await listBelow(exchange, root);
     if (found === null) {
@@ -136,9 +174,7 @@ export async function* sweepExchange(
       return;
     }
     for (const [path, entry] of found.files) listed.set(path, entry);
-    const old = context.now().getTime() - LEFTOVER_AFTER;
-    for (const [path, { modified }] of found.folders)
-      if (REQUEST_FOLDER.test(path) && modified.getTime() < old) folders.push(path);
+    for (const [path, entry] of found.folders) if (REQUEST_FOLDER.test(path)) folders.set(path, entry);
     yield;
   }
   const sweep = new Sweep(context, listed, unanswered);
@@ -147,8 +183,12 @@ export async function* sweepExchange(
   for await (const receipt of receipts(context)) {
     if (sweep.isDone) break;
     read += 1;
-    if ((await sweep.consider(receipt)) || read % LIMITS.receiptsPerStep === 0) yield;
+    if ((await sweep.consider(receipt)) || read % LIMITS.receiptsPerStep === 0) {
+      yield;
+      sweep.polled();
+    }
   }
   // Only empty folders can be removed; deeper ones first.
-  for (const path of folders.reverse()) if (await exchange.removeFolder(path)) yield;
+  for (const [path, entry] of [...folders].reverse())
+    if (sweep.isLeftOver(entry) && (await exchange.removeFolder(path))) yield;
 }

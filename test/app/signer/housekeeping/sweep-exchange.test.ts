@@ -63,7 +63,11 @@ describe('the removal of old files from the exchange', () => {
       progress: noProgress,
     });
     poller = new RequestPoller(context);
-    first = await sign('a.zip', 'named.zip', 'other.zip', 'again.zip', 'link.zip');
+    first = await sign('a.zip', 'named.zip', 'other.zip', 'again.zip', 'link.zip', 'retried.zip');
+    await writeFile(incoming('unasked.zip'), contentOf('unasked.zip'));
+    await date(incoming('unasked.zip'));
+    await world.request('unasked.zip\n', { date: now().toISOString(), sign: null });
+    assert.ok((await poller.poll()).answered > 0);
   });
   after(async () => {
     mock.timers.reset();
@@ -79,14 +83,19 @@ describe('the removal of old files from the exchange', () => {
   });
 
   it('takes nothing because the clock is far ahead: ages are counted up to the newest receipt', async () => {
+    const upload = incoming('.upload.zip.0123456789ab.part');
+    await writeFile(upload, 'x');
+    await date(upload);
     onDay(4000);
     await sweep();
     onDay(30);
     assert.ok(existsSync(incoming('a.zip')) && existsSync(signed(first, 'a.zip')));
+    assert.ok(existsSync(upload), 'nor what is being uploaded now');
   });
 
   describe('once they are old enough', () => {
     const outside = (): string => world.at('outside');
+    let keptUntilPolled = false;
     before(async () => {
       const { atime, mtime } = await stat(incoming('other.zip'));
       const other = contentOf('other.zip');
@@ -107,7 +116,11 @@ describe('the removal of old files from the exchange', () => {
       await sign('day-31.zip');
       const waiting = await world.request(lines('named.zip'), { date: now().toISOString() });
       await context.repository.fetch();
+      // This one comes after the last poll: the signer has not heard of it.
+      const late = await world.request(lines('retried.zip'), { date: now().toISOString() });
       await sweep([waiting]);
+      keptUntilPolled = existsSync(incoming('a.zip')) && existsSync(incoming('retried.zip'));
+      await sweep([waiting, late]);
     });
 
     it('takes the files that were requested', () => {
@@ -116,6 +129,14 @@ describe('the removal of old files from the exchange', () => {
 
     it('keeps what a request without an answer names', () => {
       assert.ok(existsSync(incoming('named.zip')));
+    });
+
+    it('keeps all while there is a request that the last poll did not see', () => {
+      assert.ok(keptUntilPolled && existsSync(incoming('retried.zip')));
+    });
+
+    it('keeps a file of which a stranger asked for a signature, without saying what is in it', () => {
+      assert.ok(existsSync(incoming('unasked.zip')));
     });
 
     it('keeps another file in the place of the receipted one, of the same size and time', () => {
