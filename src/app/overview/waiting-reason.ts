@@ -1,3 +1,4 @@
+import { isInvalid } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import { howToLift, type Hold } from '../../protocol/control/hold.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
@@ -28,7 +29,7 @@ export async function holdReason(
 ): Promise<Notice | null> {
   if (!hold?.held || hold.commit === null) return null;
   const { commit, by, since, reason } = hold;
-  const { committer } = await repository.readCommit(commit);
+  const claimed = await committerOf(repository, commit);
   const why = reason === '' ? '' : `: ${printable(reason.replaceAll('\n', ' '), 300)}`;
   const at = `since ${since?.toISOString() ?? 'an unknown time'}`;
   const lift = howToLift(hold);
@@ -36,8 +37,21 @@ export async function holdReason(
   const proof = by === null ? `not signed${named ? ' by a known key' : ''}` : `signed by the key ${by}`;
   const put = lift === '' ? '' : `${lift}; put there`;
   // Text from outside comes last, so that it cannot pass for text of this program.
-  const text = `on hold (${proof}) ${at}${put} by an author who claims to be ${printable(committer.name, 100)}${why}`;
+  const text = `on hold (${proof}) ${at}${put} by an author who ${claimed === null ? 'cannot be read' : `claims to be ${printable(claimed, 100)}`}${why}`;
   return { code: 'hold', text };
+}
+
+/** The name of a commit's committer; null if it is malformed. */
+async function committerOf(
+  repository: Pick<ControlRepository, 'readCommit'>,
+  id: string,
+): Promise<string | null> {
+  try {
+    return (await repository.readCommit(id)).committer.name;
+  } catch (error) {
+    if (isInvalid(error)) return null;
+    throw error;
+  }
 }
 
 const future = (request: Request, now: Date): Notice | null =>

@@ -102,10 +102,22 @@ async function flawOf({ repository, options }: HoldContext, commit: Commit): Pro
   if (isVouchMessage(commit.message)) return 'is a vouch';
   if (options.acceptUnsigned !== true && !(await isSigned(commit, options)))
     return 'is not signed by an allowed signer';
-  const before = await repository.readCommit(parent);
+  const before = await readOrNull(repository, parent);
+  if (before === null)
+    return 'follows a commit that cannot be read (change HOLD in a commit of its own, and remove it in the next)';
   if ((await othersIn(repository, before)) !== (await othersIn(repository, commit)))
     return 'changes other files too';
   return null;
+}
+
+/** A commit; null if it is malformed, as git itself may find it in order: with a time of a million years, for example. */
+async function readOrNull(repository: ControlRepository, id: string): Promise<Commit | null> {
+  try {
+    return await repository.readCommit(id);
+  } catch (error) {
+    if (isInvalid(error)) return null;
+    throw error;
+  }
 }
 
 const hasHold = async (repository: ControlRepository, commit: Commit): Promise<boolean> =>
@@ -118,14 +130,17 @@ async function joinsOnly(
   present: boolean,
 ): Promise<boolean> {
   if (parents.length < 2) return false;
-  for (const parent of parents)
-    if ((await hasHold(repository, await repository.readCommit(parent))) === present) return true;
+  for (const parent of parents) {
+    const commit = await readOrNull(repository, parent);
+    if (commit && (await hasHold(repository, commit)) === present) return true;
+  }
   return false;
 }
 
 async function changeIn(context: HoldContext, id: string): Promise<HoldChange | null> {
   const { repository, options } = context;
-  const commit = await repository.readCommit(id);
+  const commit = await readOrNull(repository, id);
+  if (commit === null) return { kind: 'put', id, by: null };
   const present = await hasHold(repository, commit);
   if (await joinsOnly(repository, commit, present)) return null;
   if (present) return { kind: 'put', id, by: signerOf(commit.raw, options) };
@@ -156,7 +171,8 @@ async function reasonAt(repository: ControlRepository, commit: Commit): Promise<
  * Whether a `HOLD` file stops signing, judged by history rather than by the tip:
  *
  * - any commit that adds or changes a HOLD stops signing, signed or not. Anyone who can write the branch can delay
- *   signing in any case, and an urgent stop must not fail for lack of a signature;
+ *   signing in any case, and an urgent stop must not fail for lack of a signature. A commit that changes it and cannot
+ *   be read stops signing too, rather than refusing all later requests for good;
  * - a HOLD is lifted by a commit that descends from it, removes the file and changes nothing else, has exactly one
  *   parent, is signed by an allowed signer, and has no line `Vouch:` in its message. Other removals are reported in
  *   `ignored`;
@@ -180,14 +196,15 @@ export async function readHold(
   const standing = new Set(await repository.commitsTouching(tip, HOLD, lifts));
   const hold = changes.find((change) => change.kind === 'put' && standing.has(change.id));
   if (hold?.kind !== 'put') return { ...FREE, ignored };
-  const commit = await repository.readCommit(hold.id);
+  const commit = await readOrNull(repository, hold.id);
+  const last = await readOrNull(repository, tip);
   return {
     held: true,
     commit: hold.id,
     by: hold.by,
-    since: commit.committer.at,
-    reason: await reasonAt(repository, commit),
+    since: commit?.committer.at ?? null,
+    reason: commit ? await reasonAt(repository, commit) : 'the commit that put it there cannot be read',
     ignored,
-    atTip: await hasHold(repository, await repository.readCommit(tip)),
+    atTip: last !== null && (await hasHold(repository, last)),
   };
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { holdReason } from '../../../src/app/overview/waiting-reason.ts';
 import { readHold, type Hold } from '../../../src/protocol/control/hold.ts';
 import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { git, TestControl, type TestKey } from './repositories.ts';
@@ -59,6 +60,25 @@ describe('a HOLD', () => {
     await world.commit('stop\n', { HOLD: 'hurry' });
     const { held, by } = await state();
     assert.deepEqual([held, by], [true, null]);
+  });
+
+  it('is also one whose commit cannot be read: requests wait, and it can be lifted', async () => {
+    const env = { GIT_COMMITTER_DATE: '@99999999999999 +0000' };
+    const id = await world.commit('stop\n', { HOLD: 'odd' }, { env });
+    const odd = await state();
+    assert.deepEqual([odd.held, odd.commit, odd.by, odd.since], [true, id, null, null]);
+    const notice = await holdReason(repository, odd, { named: true });
+    assert.match(
+      notice?.text ?? '',
+      /^on hold \(not signed by a known key\) since an unknown time.*cannot be read/,
+    );
+    const early = await world.commit('go\n', { HOLD: null }, { key: alice });
+    const { held, ignored } = await state();
+    assert.deepEqual([held, ignored[0]?.commit], [true, early]);
+    assert.match(ignored[0]?.why ?? '', /^follows a commit that cannot be read/);
+    await world.commit('stop\n', { HOLD: 'again' });
+    await world.commit('go\n', { HOLD: null }, { key: alice });
+    assert.equal((await state()).held, false);
   });
 
   it('is lifted by a signed removal, and can be added again', async () => {

@@ -1,3 +1,4 @@
+import { messageOf, SignpipeError } from '../../../lib/errors.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { MetricsFile } from './metrics-file.ts';
@@ -12,6 +13,8 @@ export class Reports {
   private readonly timer: NodeJS.Timeout;
   private readonly hold: HoldObserver;
   private observing = false;
+  /** The error that was logged last. */
+  private logged = '';
 
   private constructor(
     private readonly context: SignerContext,
@@ -38,14 +41,25 @@ export class Reports {
     }
   }
 
+  /** Logs once what keeps the signer from reporting, which readers take for silence. */
+  private warn(error: unknown): void {
+    const message = messageOf(error);
+    if (message === this.logged) return;
+    this.logged = message;
+    const code = error instanceof SignpipeError ? error.code : 'internal-error';
+    const hint = 'until this is mended there are no heartbeats, metrics and notifications';
+    this.context.log.warn({ code, hint }, `the signer cannot be observed: ${message}`);
+  }
+
   private async observe(): Promise<void> {
     if (this.observing || this.reporters.length === 0) return;
     this.observing = true;
     try {
       const observation = await observe(this.context, this.hold);
       for (const reporter of this.reporters) reporter.report(observation);
+      this.logged = '';
     } catch (error) {
-      this.context.log.debug({ err: error }, 'the signer could not be observed');
+      this.warn(error);
     } finally {
       this.observing = false;
     }
