@@ -10,6 +10,7 @@ const DAYS = 30;
 
 export interface AlarmFacts {
   readonly hold: Hold | null;
+  readonly operatorHold: Notice | null;
   /** Why the receipt branch, or the policy at its tip, is not trusted. */
   readonly faults: readonly Notice[];
   readonly signers: readonly SignerReport[];
@@ -57,7 +58,7 @@ function certificateAlarms({ name, policy, daysLeft }: ChannelOverview, now: Dat
 
 /** What someone has to look at, the worst first. */
 export function alarmsOf(facts: AlarmFacts): Alarm[] {
-  const { hold, faults, signers, problems, foreignHeads, channels, recent, now } = facts;
+  const { hold, operatorHold, faults, signers, problems, foreignHeads, channels, recent, now } = facts;
   const unproven = recent.filter(({ proven }) => !proven).length;
   const alarms = [
     ...foreignHeads.map(({ signer, head }) =>
@@ -79,6 +80,7 @@ export function alarmsOf(facts: AlarmFacts): Alarm[] {
     ...problems.map(({ name, code, message }) =>
       minor(code, `${name === null ? MISSING : `the heartbeat ${name} is ignored`}: ${message}`),
     ),
+    ...(operatorHold ? [minor(operatorHold.code, operatorHold.text)] : []),
     ...(hold?.held ? [minor('hold', 'signing is on hold')] : []),
     ...channels.flatMap((channel) => certificateAlarms(channel, now)),
   ];

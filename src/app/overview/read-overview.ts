@@ -35,6 +35,8 @@ export interface OverviewOptions {
   readonly recent?: number;
   /** What signers report; their heartbeats in the repository unless given. */
   readonly signers?: readonly SignerReport[];
+  /** The HOLD of a signer's operator, which is not in the repository. */
+  readonly operatorHold?: Notice | null;
   /** The file of an `OverviewCheckpoint`; null to keep none. */
   readonly checkpoint?: string | null;
 }
@@ -103,7 +105,7 @@ export async function readOverview(
   repository: ControlRepository,
   options: OverviewOptions,
 ): Promise<Overview> {
-  const { requestSigners, after, now = new Date() } = options;
+  const { requestSigners, operatorHold = null, after, now = new Date() } = options;
   const heads = await repository.heads();
   const checkpoint = await OverviewCheckpoint.open(options.checkpoint ?? null, repository, after);
   // One after another: each would read the same history at first.
@@ -121,7 +123,7 @@ export async function readOverview(
   const requests = await describeQueue(waiting.slice(0, options.queue ?? 100), {
     repository,
     requestSigners: allowed,
-    hold: await holdReason(repository, hold, { named: requestSigners !== null }),
+    hold: operatorHold ?? (await holdReason(repository, hold, { named: requestSigners !== null })),
     policy: trusted.policy,
     vouches: new VouchCounter(repository, { allowed, heads, roots: trusted.policy?.roots, now }),
     signers,
@@ -139,6 +141,7 @@ export async function readOverview(
     signers: heard.signers,
     alarms: alarmsOf({
       hold,
+      operatorHold,
       faults: trusted.faults,
       signers,
       problems: heard.problems,

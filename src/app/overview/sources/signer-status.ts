@@ -12,6 +12,7 @@ import {
   type SignerHealth,
 } from '../../signer/state/health.ts';
 import type { SignerReport } from '../model.ts';
+import { operatorHoldText, readOperatorHold } from '../../signer/state/operator-hold.ts';
 import { readOverview, type OverviewOptions } from '../read-overview.ts';
 import type { KnownRepository } from './fetching-status.ts';
 import type { StatusReport, StatusSource } from './status-source.ts';
@@ -54,6 +55,19 @@ function ownReport({ receipts }: SignerConfig, health: SignerHealth, now: Date):
   };
 }
 
+/** What only the state folder tells. */
+async function ownState(
+  config: SignerConfig,
+  health: SignerHealth | null,
+  now: Date,
+): Promise<Pick<OverviewOptions, 'signers' | 'operatorHold'>> {
+  const hold = await readOperatorHold(config.state);
+  return {
+    signers: health ? [ownReport(config, health, now)] : [],
+    operatorHold: hold && { code: 'hold', text: operatorHoldText(hold) },
+  };
+}
+
 /** Whose signatures count for the operator of a signer. */
 async function signerKeys(config: SignerConfig): Promise<OverviewOptions> {
   return {
@@ -72,8 +86,7 @@ export async function openForSigner(config: SignerConfig): Promise<KnownReposito
   const repository = await ControlRepository.openExisting(path, { requests, receipts });
   const keys = async (): Promise<OverviewOptions> => {
     const health = await readHealthOrNull(config.state);
-    const signers = health ? [ownReport(config, health, new Date())] : [];
-    return { ...(await signerKeys(config)), signers };
+    return { ...(await signerKeys(config)), ...(await ownState(config, health, new Date())) };
   };
   return { repository, keys, refresh: () => Promise.resolve() };
 }
@@ -111,7 +124,7 @@ export async function signerStatus(config: SignerConfig): Promise<StatusSource> 
     if (repository === null) return { overview: null, health: report, notes: [] };
     const overview = await readOverview(repository, {
       ...(await signerKeys(config)),
-      signers: [ownReport(config, health, now)],
+      ...(await ownState(config, health, now)),
       now,
       checkpoint: join(state, 'overview'),
     });

@@ -6,7 +6,7 @@ import { isAhead, type Request } from '../../../protocol/control/request.ts';
 import { vouchesFor, type Vouch, type VouchOptions } from '../../../protocol/control/vouch.ts';
 import { notAllowed, usage } from '../../../lib/errors.ts';
 import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
-import { readOperatorHold } from '../state/operator-hold.ts';
+import { operatorHoldText, readOperatorHold } from '../state/operator-hold.ts';
 import { checkCancelled } from './cancellation.ts';
 import type { PermittedRequest } from './permitted-request.ts';
 import type { Requester } from './policy.ts';
@@ -29,11 +29,7 @@ function holdText(hold: Hold): string {
 /** A HOLD stops every channel; signers allowed by the default channel lift it. The operator's own is in the state folder. */
 async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPrecondition | null> {
   const local = await readOperatorHold(context.config.state);
-  if (local)
-    return unmet(
-      'hold',
-      `on hold by this signer's operator since ${local.since.toISOString()}; signpipe unhold lifts it: ${local.reason.replaceAll('\n', ' ')}`,
-    );
+  if (local) return unmet('hold', operatorHoldText(local));
   if (heads.requests === null) return null;
   const byDefault = context.channels.get('default');
   const allowed = byDefault?.allowed ?? NO_SIGNERS;

@@ -26,6 +26,10 @@ export async function readOperatorHold(state: string): Promise<OperatorHold | nu
   }
 }
 
+/** What the HOLD says, on one line. */
+export const operatorHoldText = ({ since, reason }: OperatorHold): string =>
+  `on hold by this signer's operator since ${since.toISOString()}; signpipe unhold lifts it: ${reason.replaceAll('\n', ' ')}`;
+
 /** Stops all signing from the next use of a key on; returns the HOLD that was there before, which stays. */
 export async function setOperatorHold(state: string, reason: string): Promise<OperatorHold | null> {
   const before = await readOperatorHold(state);

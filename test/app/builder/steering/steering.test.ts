@@ -120,6 +120,9 @@ describe('hold and unhold', () => {
     assert.ok(
       world.logged.some(({ msg }) => /on hold by this signer's operator.*token is away/.test(String(msg))),
     );
+    const seen = await signpipe(['status', '-c', world.site.signerConfig]);
+    assert.match(seen.stdout, /^warning {2}on hold by this signer's operator .*token is away \[hold\]$/m);
+    assert.match(seen.stdout, /operator\.zip, .*\n +on hold by this signer's operator /);
     const ended = await signpipe(['unhold', '-c', world.site.signerConfig]);
     assert.equal(ended.status, 0, ended.stderr);
     assert.equal(await removeOperatorHold(state), false);
