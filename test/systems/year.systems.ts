@@ -1,6 +1,7 @@
 /**
  * A year of a signer in compressed time: 500,000 polls and 20,000 requests over SSH, a change of certificates, rotated logs, a
- * repacked repository, another host key, cut connections, a clock that is set. `SIGNPIPE_YEAR=0.1` is a tenth of that.
+ * repacked repository, another host key, cut connections, a clock that is set; heartbeats and housekeeping each day.
+ * `SIGNPIPE_YEAR=0.1` is a tenth of that.
  */
 import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
@@ -20,6 +21,7 @@ import { ControlRepository } from '../../src/protocol/control/repository.ts';
 import { createTestCertificate, keyToPem, toPem, type TestIdentity } from '../../src/sandbox/certificates.ts';
 import { forge } from '../lib/zip/zips.ts';
 import { buildPe } from '../fixtures/pe.ts';
+import { HEALTH_REFS } from '../../src/protocol/control/heartbeat.ts';
 import { World } from '../world/site.ts';
 import { makeKey } from '../world/sshd.ts';
 import type { Measured, Order } from './year-signer.ts';
@@ -237,6 +239,8 @@ describe(`a year of a signer, ${SCALE} of it`, () => {
     const successor = await longLived('Test publisher', 'code-signing', root);
     await writeFile(world.at('keys', 'next.key'), keyToPem(successor.key), { mode: 0o600 });
     await writeFile(world.at('keys', 'next.pem'), toPem(successor.chain));
+    // The one signed file is always that of the newest receipt, so it stays.
+    await world.configure('housekeeping: { outgoing: 30d }');
     const from = new Date(Date.now() + 0.4 * 365 * DAY).toISOString().slice(0, 10);
     await world.reconfigure((text) =>
       text.replace(
@@ -321,6 +325,19 @@ describe(`a year of a signer, ${SCALE} of it`, () => {
     // Packs are joined after a fetch, and each receipt of a day adds one.
     const most = 60 + Math.round(YEAR.requests / YEAR.days);
     assert.ok(Math.max(...site.samples.map(({ packs }) => packs)) <= most);
+  });
+
+  it('told how it was until the end of the year', async () => {
+    const times = (await world.git('for-each-ref', '--format=%(committerdate:unix)', HEALTH_REFS)).split(
+      '\n',
+    );
+    assert.equal(times.length, 1);
+    const written = Number(times[0]) * 1000;
+    assert.ok(
+      now().getTime() - written < 2 * STEP,
+      `the last heartbeat is of ${new Date(written).toISOString()}`,
+    );
+    assert.doesNotMatch(await site.logged(), /no heartbeat could be pushed/);
   });
 
   it('failed no poll but those whose connection was cut', () => {
