@@ -4,7 +4,7 @@ import { Git, GitFailure } from '../../lib/git/git.ts';
 import { initRepository } from '../../lib/git/init-repository.ts';
 import { parseLsRemote } from '../../lib/git/ls-refs.ts';
 import type { GitIdentity } from '../../lib/git/objects.ts';
-import { buildPack } from '../../lib/git/packfile.ts';
+import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
 import { remoteError } from './git-host-errors.ts';
 import { buildHeartbeat, HEALTH_REFS } from './heartbeat.ts';
 import type { Heartbeat } from './signer-health.ts';
@@ -12,7 +12,6 @@ import type { CommitSigner } from './write-commit.ts';
 
 /** How long one command of git may take, in ms. */
 const GIT_MS = 30_000;
-/** After how many heartbeats the repository is created again: nothing in it is needed. */
 const MOST_PUSHES = 100;
 
 interface PusherOptions {
@@ -22,6 +21,8 @@ interface PusherOptions {
   readonly path: string;
   /** The command that git runs as ssh. */
   readonly sshCommand: string | undefined;
+  /** After how many heartbeats the repository is created again, since nothing in it is needed; 100 unless given. */
+  readonly mostPushes?: number;
 }
 
 /**
@@ -30,7 +31,8 @@ interface PusherOptions {
  */
 export class HeartbeatPusher {
   private readonly git: Git;
-  private pushes = MOST_PUSHES;
+  /** Pushes into the repository as it is; null if it has to be created. */
+  private pushes: number | null = null;
   /** What the ref points to on the host; null for nothing, undefined if that is unknown. */
   private expected: string | null | undefined;
 
@@ -45,9 +47,8 @@ export class HeartbeatPusher {
     author: { readonly signer: CommitSigner; readonly identity: GitIdentity },
     signal: AbortSignal,
   ): Promise<void> {
-    await this.makeRepository();
     const { id, objects } = await buildHeartbeat(content, author);
-    await this.git.run(['index-pack', '--stdin', '--strict'], { input: buildPack(objects), signal });
+    await this.write(objects, signal);
     const ref = `${HEALTH_REFS}${content.signer}`;
     // A process with the same key, such as the one before a restart, may have replaced it since the last push.
     if (this.expected !== undefined && (await this.replace(ref, this.expected, id, signal))) return;
@@ -87,13 +88,21 @@ export class HeartbeatPusher {
     }
   }
 
+  /** Writes objects into the repository. What has spoiled it, such as a full disk, must not last: then it is created again. */
+  private async write(objects: readonly NewObject[], signal: AbortSignal): Promise<void> {
+    const { mostPushes = MOST_PUSHES } = this.options;
+    if (this.pushes === null || this.pushes >= mostPushes) await this.makeRepository();
+    const { pushes } = this;
+    this.pushes = null;
+    await this.git.run(['index-pack', '--stdin', '--strict'], { input: buildPack(objects), signal });
+    this.pushes = (pushes ?? 0) + 1;
+  }
+
   private async makeRepository(): Promise<void> {
-    this.pushes += 1;
-    if (this.pushes <= MOST_PUSHES) return;
     const { path } = this.options;
+    this.pushes = null;
     await rm(path, { recursive: true, force: true });
     await mkdir(path, { recursive: true, mode: 0o700 });
     await initRepository(this.git);
-    this.pushes = 0;
   }
 }

@@ -5,6 +5,11 @@ import { shellQuote } from '../../lib/ssh/quote.ts';
 const SMALL = 1024 * 1024;
 /** The speed of the slowest disk, in bytes per millisecond: bounds the time that a remote hash may take. */
 const SLOWEST_DISK = 10_000;
+/**
+ * The longest time that is allowed, in ms: meanwhile nothing is seen to move, so it must be well below the watchdog's. A file that
+ * needs more is read back, which shows its progress.
+ */
+const LONGEST = 900_000;
 const HASH_LINE = /^\\?([0-9a-f]{64})[ \t]/;
 
 type RunRemotely = (command: string, timeoutMs: number) => Promise<RemoteResult>;
@@ -17,7 +22,7 @@ async function prints(
 ): Promise<boolean> {
   if (expected.size <= SMALL) return false;
   try {
-    const { stdout } = await run(command, 60_000 + expected.size / SLOWEST_DISK);
+    const { stdout } = await run(command, Math.min(60_000 + expected.size / SLOWEST_DISK, LONGEST));
     return HASH_LINE.exec(stdout)?.[1] === expected.sha256;
   } catch {
     return false; // A lost connection is reported by the next request.

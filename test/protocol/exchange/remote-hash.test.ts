@@ -55,6 +55,17 @@ before(async () => {
 after(() => rm(folder, { recursive: true, force: true }));
 
 describe('a hash computed by the host', () => {
+  it('has at most 15 minutes, however large the file is: nothing is seen to move meanwhile', async () => {
+    const times: number[] = [];
+    const never = (_: string, ms: number): Promise<RemoteResult> => {
+      times.push(ms);
+      return Promise.reject(new Error('too late'));
+    };
+    for (const size of [1e8, 1e11])
+      assert.equal(await remoteHashMatches(never, 'f', { size, sha256: '0'.repeat(64) }), false);
+    assert.deepEqual(times, [70_000, 900_000]);
+  });
+
   const able: Readonly<Record<string, Parameters<typeof host>>> = {
     'OpenSSL and sha256sum': [['openssl', 'sha256sum']],
     'OpenSSL alone': [['openssl']],

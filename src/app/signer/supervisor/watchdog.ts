@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import type { SignerConfig } from '../../config/signer.ts';
+import type { KeySettings } from '../../../engine/keys/open.ts';
+import { parsePkcs11Uri } from '../../../engine/keys/pkcs11/uri.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
 import { logError } from '../context/poll-errors.ts';
 import type { Movement } from './movement.ts';
@@ -7,13 +9,26 @@ import type { Movement } from './movement.ts';
 /** How often the watchdog looks, in ms, at the least; a short limit is looked at more often. */
 const LOOK_EVERY = 10_000;
 
+/** How long one call of a key may take, in ms, as far as that is configured; 0 if it is not. */
+function keyTime({ key = '', keyTimeout = 0 }: Pick<KeySettings, 'key' | 'keyTimeout'>): number {
+  if (!/^pkcs11:/i.test(key)) return keyTimeout;
+  try {
+    return parsePkcs11Uri(key).callMs ?? keyTimeout;
+  } catch {
+    return keyTimeout; // Opening the key reports it.
+  }
+}
+
 /**
  * How long a signer may do nothing, in ms: `watchdog` of the configuration, or longer if a key may take longer for one
  * signature. 0 means for ever.
  */
 export function longestStillness({ watchdog, channels }: SignerConfig): number {
   if (watchdog === 0) return 0;
-  const keyTimes = [...channels.values()].map(({ signing }) => signing.keyTimeout ?? 0);
+  const keyTimes = [...channels.values()].flatMap(({ signing }) => [
+    keyTime(signing),
+    ...(signing.successor ? [keyTime(signing.successor)] : []),
+  ]);
   return Math.max(watchdog, ...keyTimes.map((ms) => 2 * ms));
 }
 

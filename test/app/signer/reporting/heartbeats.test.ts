@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { chmod, rm, writeFile } from 'node:fs/promises';
+import { chmod, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, beforeEach, describe, it } from 'node:test';
+import { after, before, beforeEach, describe, it, mock } from 'node:test';
 import { loadSignerConfig } from '../../../../src/app/config/signer.ts';
 import { Heartbeats } from '../../../../src/app/signer/reporting/heartbeats.ts';
 import { HoldObserver, observe } from '../../../../src/app/signer/reporting/observation.ts';
+import { Reports } from '../../../../src/app/signer/reporting/reports.ts';
 import { SignpipeError, unavailable } from '../../../../src/lib/errors.ts';
 import { AllowedSigners } from '../../../../src/lib/sshsig/allowed-signers.ts';
 import { HEALTH_REFS, type SignerHeartbeat } from '../../../../src/protocol/control/heartbeat.ts';
+import { HeartbeatPusher } from '../../../../src/protocol/control/push-heartbeats.ts';
 import { fetchHeartbeats, readHeartbeats } from '../../../../src/protocol/control/read-heartbeats.ts';
 import { ControlRepository } from '../../../../src/protocol/control/repository.ts';
 import { TestSigner } from '../test-signer.ts';
@@ -133,6 +135,33 @@ describe('a signer that watches', () => {
     signer.context.activity.polled();
   });
 
+  it('makes its repository again when something has spoiled it', async () => {
+    await reportAt(0);
+    const before = await refs();
+    await rm(join(signer.context.config.state, 'health.git', 'objects'), { recursive: true });
+    await reportAt(300_000);
+    await reportAt(360_000);
+    assert.notEqual(await refs(), before);
+    signer.logged.length = 0;
+  });
+
+  it('makes its repository again after some pushes, so that it does not grow', async () => {
+    await reportAt(0);
+    const { content } = await newest();
+    const { repository, writer } = signer.context;
+    const path = signer.world.at('health.git');
+    const pusher = new HeartbeatPusher({ url: repository.url, path, sshCommand: undefined, mostPushes: 2 });
+    const packs: number[] = [];
+    for (let push = 0; push < 4; push += 1) {
+      const written = new Date(Date.parse(content.written) + push * 1000).toISOString();
+      await pusher.push({ ...content, written }, writer, new AbortController().signal);
+      const files = await readdir(join(path, 'objects', 'pack'));
+      packs.push(files.filter((name) => name.endsWith('.pack')).length);
+      assert.equal((await newest()).content.written, written);
+    }
+    assert.deepEqual(packs, [1, 2, 1, 2]);
+  });
+
   it('git-refused: an old hook refuses heartbeats, which is logged once and disturbs nothing', async () => {
     const hook = join(signer.world.control, 'hooks', 'update');
     await writeFile(hook, '#!/bin/sh\ncase $1 in refs/heads/*) exit 0 ;; esac\nexit 1\n');
@@ -148,6 +177,22 @@ describe('a signer that watches', () => {
     await rm(hook);
     await reportAt(660_000);
     assert.equal((await newest()).state, 'alive');
+  });
+});
+
+describe('a signer that cannot be observed, because of a bug', () => {
+  it('says so once, instead of being silent about itself without a reason: internal-error', async () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    const reports = Reports.start({ ...signer.context, channels: null as never });
+    for (let look = 0; look < 3; look += 1) {
+      mock.timers.tick(2000);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await reports.close();
+    mock.timers.reset();
+    const bugs = signer.logged.filter(({ code }) => code === 'internal-error');
+    assert.equal(bugs.length, 1);
+    assert.match(bugs[0]?.msg ?? '', /^the signer cannot be observed: /);
   });
 });
 

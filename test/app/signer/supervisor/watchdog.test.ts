@@ -61,11 +61,14 @@ describe('the watchdog', () => {
   });
 
   it('waits as long as a key may take for one signature, twice', () => {
+    const configured = (watchdog: number, signing: object): SignerConfig =>
+      ({ watchdog, channels: new Map([['default', { signing }]]) }) as unknown as SignerConfig;
     const config = (watchdog: number, keyTimeout?: number): SignerConfig =>
-      ({
-        watchdog,
-        channels: new Map([['default', { signing: { keyTimeout } }]]),
-      }) as unknown as SignerConfig;
+      configured(watchdog, { keyTimeout });
+    const token = { key: 'pkcs11:token=T?module-path=/lib/p.so&x-timeout=600', keyTimeout: 1000 };
+    assert.equal(longestStillness(configured(60_000, token)), 1_200_000, 'also if its URI says so');
+    assert.equal(longestStillness(configured(60_000, { successor: token })), 1_200_000, 'also the next key');
+    assert.equal(longestStillness(configured(60_000, { key: 'pkcs11:wrong' })), 60_000);
     assert.equal(longestStillness(config(1_800_000)), 1_800_000);
     assert.equal(longestStillness(config(1_800_000, 3_600_000)), 7_200_000);
     assert.equal(longestStillness(config(0, 3_600_000)), 0);
