@@ -37,6 +37,7 @@ before(async () => {
     trust: { delay: 1h }
   release:
     trust: { delay: 1h, allowedSigners: keys/release_signers }`);
+  await world.keepSigner();
 });
 
 const keyOf = (name: string): string => keys.get(name) ?? assert.fail(name);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { chmod, link, lstat, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { replaceAll } from '../../../../src/app/builder/in-place/replace-all.ts';
@@ -21,6 +21,7 @@ import { assertRefused, signpipe, type Ended } from '../../../world/site.ts';
 import { program } from '../../signer/test-signer.ts';
 
 const { world } = await startHostile();
+await world.keepSigner();
 
 let seed = 0;
 /** Writes a program in the build folder, different from all others. */
@@ -31,16 +32,20 @@ async function build(name: string, bytes = program((seed += 1))): Promise<string
   return path;
 }
 
-/** Runs some work while a signer polls. */
+/** Runs some work while a signer polls, each time that there are new commits. */
 async function whileSigning<T>(work: Promise<T>): Promise<T> {
   const ended = new AbortController();
   const finished = work.finally(() => ended.abort());
+  const requests = join(world.control, 'refs', 'heads', 'main');
+  let polled = '';
   await Promise.all([
     finished,
     world.withSigner(async (signer) => {
       while (!ended.signal.aborted) {
-        await signer.poll();
-        await sleep(20);
+        const tip = await readFile(requests, 'utf8').catch(() => '');
+        if (tip === polled) await sleep(20);
+        else await signer.poll();
+        polled = tip;
       }
     }),
   ]);
@@ -133,14 +138,18 @@ describe('submit --in-place', () => {
     const list = world.at('list');
     await writeFile(list, `${paths[0]}\n\n${await build('parallel-0/b.exe')}\n`);
     const [first, ...others] = await whileSigning(
-      Promise.all([run('--list', list), ...paths.slice(1).map((path) => run(path))]),
+      Promise.all([run('--list', list), ...paths.slice(1).map((path) => inPlace([path]))]),
     );
     assert.equal(
-      first?.stdout.split('\n').filter((line) => line.startsWith('signed ')).length,
+      first.stdout.split('\n').filter((line) => line.startsWith('signed ')).length,
       2,
-      first?.stderr,
+      first.stderr,
     );
-    for (const { status, stderr } of others) assert.equal(status, 0, stderr);
+    for (const { files } of others)
+      assert.deepEqual(
+        files.map(({ status }) => status),
+        ['signed'],
+      );
   });
 
   it('refuses what it cannot replace, before anything is uploaded', async () => {

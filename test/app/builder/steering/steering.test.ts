@@ -19,6 +19,7 @@ import { receiptFor, receiptsFor, startHostile } from '../../../world/hostile.ts
 import { assertRefused, signpipe } from '../../../world/site.ts';
 
 const { world, host } = await startHostile();
+await world.keepSigner();
 
 const said: string[] = [];
 const say = (line: string): void => void said.push(line);
