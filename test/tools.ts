@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 
-/** Programs, and the Debian package of each. */
+/** Programs, by name or by absolute path, and the Debian package of each. */
 export type Tools = Readonly<Record<string, string>>;
 
 /** The programs with which the tests check results, none of them ours, and the Debian package of each. */
@@ -59,12 +59,14 @@ function isExecutable(path: string): boolean {
 /** Folders of servers, which an ordinary user's PATH lacks. */
 const SERVER_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
-function onPath(command: string): boolean {
+function isInstalled(command: string): boolean {
+  if (isAbsolute(command)) return isExecutable(command);
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...SERVER_FOLDERS];
   return folders.some((folder) => folder !== '' && isExecutable(join(folder, command)));
 }
 
-const missingTools = (tools: Tools): string[] => Object.keys(tools).filter((command) => !onPath(command));
+const missingTools = (tools: Tools): string[] =>
+  Object.keys(tools).filter((command) => !isInstalled(command));
 
 function packagesFor(tools: Tools, commands: readonly string[]): string[] {
   return [
@@ -105,6 +107,12 @@ export function provide(tools: Tools): string | null {
     `The tests need ${still.join(', ')}, which ${still.length === 1 ? 'is' : 'are'} not installed. On Debian or Ubuntu:\n` +
     `  sudo apt-get update && sudo apt-get install --no-install-recommends ${packagesFor(tools, still).join(' ')}`
   );
+}
+
+/** Provides what only one systems test needs; throws an error that names what is still missing. */
+export function requireTools(tools: Tools): void {
+  const problem = provide(tools);
+  if (problem !== null) throw new Error(problem);
 }
 
 /** Provides what all tests need. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { buildPe } from '../fixtures/pe.ts';
-import { provideDebian } from '../systems/debian-packages.ts';
+import { requireTools } from '../tools.ts';
 import { World } from '../world/site.ts';
 import { commitByHand } from './buildbot/commits.ts';
 import { Buildbot, RESULTS } from './buildbot/master.ts';
@@ -25,11 +25,11 @@ async function zipOf(world: World, name: string, content: Buffer): Promise<strin
 }
 
 before(() =>
-  provideDebian({
-    buildbot: '/usr/bin/buildbot',
-    'buildbot-worker': '/usr/bin/buildbot-worker',
-    pyflakes3: '/usr/bin/pyflakes3',
-    mypy: '/usr/bin/mypy',
+  requireTools({
+    '/usr/bin/buildbot': 'buildbot',
+    '/usr/bin/buildbot-worker': 'buildbot-worker',
+    '/usr/bin/pyflakes3': 'pyflakes3',
+    '/usr/bin/mypy': 'mypy',
   }),
 );
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { buildPe } from '../fixtures/pe.ts';
-import { provideDebian } from '../systems/debian-packages.ts';
+import { requireTools } from '../tools.ts';
 import { gitEnvironment, startWorld } from '../world/site.ts';
 import { pipeline } from './site.ts';
 
@@ -23,7 +23,7 @@ describe('the recipes for GitLab, run by gitlab-ci-local', async () => {
   let tools = '';
   let project = '';
   before(async () => {
-    provideDebian({ rsync: '/usr/bin/rsync' });
+    requireTools({ rsync: 'rsync' });
     tools = await mkdtemp(join(tmpdir(), 'signpipe-gitlab-'));
     await run('npm', ['install', '--silent', '--no-audit', '--no-fund', '--prefix', tools, ...RUNNER]);
     project = join(tools, 'product');

@@ -1,4 +1,4 @@
-/** Prometheus' own tool on the shipped rules, and on metrics that a signer wrote. Needs promtool (Debian: prometheus). */
+/** Prometheus' own tool on the shipped rules, and on metrics that a signer wrote. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,6 +11,7 @@ import { metricsText } from '../../src/app/signer/reporting/metrics-text.ts';
 import { HoldObserver, observe } from '../../src/app/signer/reporting/observation.ts';
 import { TestSigner } from '../app/signer/test-signer.ts';
 import { pipeline } from '../pipeline/site.ts';
+import { requireTools } from '../tools.ts';
 
 const run = promisify(execFile);
 const cwd = pipeline('observe');
@@ -18,6 +19,7 @@ const cwd = pipeline('observe');
 describe('promtool', () => {
   let signer: TestSigner;
   before(async () => {
+    requireTools({ promtool: 'prometheus' });
     signer = await TestSigner.open();
   });
   after(() => signer.close());

@@ -1,4 +1,4 @@
-import { provide, type Tools } from '../tools.ts';
+import { requireTools, type Tools } from '../tools.ts';
 
 /** Programs that only tests of packages need, and the Debian package of each. */
 const TOOLS: Tools = {
@@ -14,7 +14,4 @@ const TOOLS: Tools = {
 };
 
 /** Installs what is missing; fails with its name if that is not possible. */
-export function providePackageTools(): void {
-  const problem = provide(TOOLS);
-  if (problem !== null) throw new Error(problem);
-}
+export const providePackageTools = (): void => requireTools(TOOLS);

@@ -1,4 +1,4 @@
-/** The recipes in pipeline/packaging, run by the tools themselves. Needs cmake, make, a C compiler, makensis, unzip and xmllint (Debian: cmake, make, gcc, nsis, unzip, libxml2-utils). */
+/** The recipes in pipeline/packaging, run by the tools themselves. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { program } from '../app/signer/test-signer.ts';
+import { requireTools } from '../tools.ts';
 import { Watching } from '../world/watching.ts';
 import { startWorld } from '../world/site.ts';
 import { SIGNATURE_OK, TIMESTAMP_OK } from '../engine/authenticode/tools.ts';
@@ -20,6 +21,7 @@ let watching: Watching;
 /** A program `signpipe` on the PATH, as an installation has it. */
 let bin: string;
 before(async () => {
+  requireTools({ cmake: 'cmake', make: 'make', cc: 'gcc', makensis: 'nsis' });
   watching = new Watching(world.site.signerConfig);
   bin = world.at('bin');
   await mkdir(bin);
