@@ -281,7 +281,7 @@ export async function collectCodes(): Promise<Codes> {
         add(code, 'problem');
     if (file.startsWith('app/signer/'))
       for (const [, code = ''] of text.matchAll(
-        /(?:met: false,\s*|\{ channel, |log\.warn\(\s*\{ |\breport\(\{\s*)code: '([^']+)'/g,
+        /(?:(?:met: false,\s*|\{ channel, |log\.warn\(\s*\{ |\breport\(\{\s*)code: |\bunmet\(\s*)'([^']+)'/g,
       ))
         add(code, 'problem');
     if (file.startsWith('engine/') || /^lib\/x509\/\w+-findings\.ts$/.test(file))
