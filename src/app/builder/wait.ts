@@ -42,7 +42,7 @@ export interface Waited {
 }
 
 interface PollTimes {
-  /** When to give up, as `Date.now()` counts. */
+  /** When to give up, by the monotonic clock (`performance.now()`). */
   readonly deadline: number;
   readonly interval?: number | undefined;
 }
@@ -67,7 +67,7 @@ async function pollUntil<T>(
       if (!(error instanceof SignpipeError) || !error.retryable) throw error;
       failure = error;
     }
-    const left = deadline - Date.now();
+    const left = deadline - performance.now();
     if (left <= 0) throw timedOut(what, failure, why());
     if (failure) say(`${failure.message}; trying again`);
     await sleep(Math.min(left, interval));
@@ -146,7 +146,7 @@ async function refusal({ repository }: BuilderSession, { receipt }: FoundReceipt
 export async function wait(session: BuilderSession, request: string, options: WaitOptions): Promise<Waited> {
   const { repository, say } = session;
   const allowed = await receiptSigners(session.config);
-  const times = { deadline: Date.now() + options.timeout, interval: options.interval };
+  const times = { deadline: performance.now() + options.timeout, interval: options.interval };
   let before: Heads | undefined;
   const resolve = async (): Promise<string> => {
     const heads = await repository.fetch();

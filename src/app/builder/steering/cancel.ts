@@ -115,11 +115,11 @@ export async function cancel(
   const commit =
     (await earlierCancel(session, known, fingerprint)) ?? (await pushCancel(session, id, reason));
   session.say(`request ${shortId(id)}: cancelled by commit ${shortId(commit)}`);
-  const deadline = Date.now() + timeout;
+  const deadline = performance.now() + timeout;
   for (;;) {
     const answer = await answerTo(session, id, await session.repository.fetch());
     if (answer) return settled(answer, id, commit);
-    const left = deadline - Date.now();
+    const left = deadline - performance.now();
     if (timeout === 0) return { request: id, state: 'requested', cancel: commit, receipt: null };
     if (left <= 0) throw unanswered(id);
     await sleep(Math.min(left, interval));
