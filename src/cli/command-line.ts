@@ -6,11 +6,11 @@ import {
   config,
   endWhenStopped,
   force,
-  interval,
   json,
   outputFile,
   receiptsBranch,
   redrawEvery,
+  rewriteEvery,
   repeatable,
   requestsBranch,
   run,
@@ -388,11 +388,7 @@ addCommand(
   .addOption(receiptsBranch)
   .option('--after <commit>', 'expect no answers to requests up to this commit (control.since)')
   .option('--html <out>', 'write one self-contained HTML page')
-  .addOption(
-    new Option('--every <time>', 'with --html: go on, and write the page again after each change').argParser(
-      interval,
-    ),
-  )
+  .addOption(rewriteEvery)
   .option('--since <date>', 'show only requests answered since: 2026-01-31, "2026-01-31 09:30" (UTC), or 30d')
   .option('--name <glob>', 'show only requests that name such a file')
   .addOption(

@@ -23,12 +23,14 @@ function milliseconds(text: string): number {
   return duration;
 }
 
-/** How often something is done: 10 seconds to a day. */
-export function interval(text: string): number {
-  const duration = milliseconds(text);
-  if (duration < 10_000 || duration > 86_400_000) throw new InvalidArgumentError('write 10s to 1d.');
-  return duration;
-}
+/** Parses how often something is done: from a number of seconds to a day, since longer timers of Node end at once. */
+const interval =
+  (leastSeconds: number) =>
+  (text: string): number => {
+    const duration = milliseconds(text);
+    if (duration >= leastSeconds * 1000 && duration <= 86_400_000) return duration;
+    throw new InvalidArgumentError(`write ${leastSeconds}s to 1d.`);
+  };
 
 /** Ctrl-C, or the end of a cancelled job, ends a command at once and leaves nothing half-written behind. */
 export function endWhenStopped(): void {
@@ -81,8 +83,12 @@ export const receiptsBranch = new Option('--receipts <branch>', 'branch of recei
 export const timeout = new Option('--timeout <time>', 'how long to wait')
   .argParser(milliseconds)
   .default(30 * 60_000, '30m');
+export const rewriteEvery = new Option(
+  '--every <time>',
+  'with --html: go on, and write the page again after each change',
+).argParser(interval(10));
 export const redrawEvery = new Option('--every <time>', 'on a terminal: how often it is read again')
-  .argParser(milliseconds)
+  .argParser(interval(1))
   .default(2000, '2s');
 export const force = new Option('--force', 'replace an existing output file');
 export const allowTest = new Option(

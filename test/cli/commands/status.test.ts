@@ -254,6 +254,14 @@ describe('signpipe status of a repository', () => {
     assert.deepEqual(channels, []);
   });
 
+  it('is read again at most once a second, and once a day at least', async () => {
+    for (const time of ['0s', '999ms', '25d']) {
+      const { status: code, stderr } = await clone(...signers(), '--every', time);
+      assert.equal(code, 2);
+      assert.match(stderr, /write 1s to 1d/);
+    }
+  });
+
   it('is redrawn on a terminal, and leaves the last state there when it is stopped', async () => {
     const main = join(import.meta.dirname, '../../../dist/main.js');
     const command = [process.execPath, main, 'status', world.control, ...signers(), '--every', '1s'];
