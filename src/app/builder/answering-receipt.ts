@@ -3,7 +3,7 @@ import { shortId } from '../../lib/git/objects.ts';
 import { readReceipt, type FoundReceipt } from '../../protocol/control/receipt.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { requestsAmong } from '../../protocol/control/request.ts';
-import { invalid, isInvalid, usage } from '../../lib/errors.ts';
+import { invalid, isInvalid, usage, type SignpipeError } from '../../lib/errors.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { verifyReceiptSignature } from './check-receipt.ts';
 import type { BuilderSession } from './session.ts';
@@ -23,10 +23,13 @@ export async function requestNamed({ repository, say }: Context, id: string): Pr
   }
   const [requested] = await requestsAmong(repository, [{ id, parents }]);
   if (requested !== undefined) return requested;
-  throw usage('not-a-request', `${shortId(id)} is not a request: it does not change zipname`, {
-    hint: `git log ${repository.branches.requests} -- zipname lists the requests`,
-  });
+  throw notARequest(repository, id, 'it does not change zipname');
 }
+
+export const notARequest = ({ branches }: ControlRepository, id: string, why: string): SignpipeError =>
+  usage('not-a-request', `${shortId(id)} is not a request: ${why}`, {
+    hint: `git log ${branches.requests} -- zipname lists the requests`,
+  });
 
 async function isReceipt(repository: ControlRepository, id: string): Promise<boolean> {
   try {

@@ -1,11 +1,9 @@
-import { usage } from '../../../lib/errors.ts';
-import { shortId } from '../../../lib/git/objects.ts';
 import { findReceipt } from '../../../protocol/control/receipt-history.ts';
 import type { FoundReceipt } from '../../../protocol/control/receipt.ts';
 import type { Heads } from '../../../protocol/control/repository.ts';
-import { readRequest, requestsAmong, type Request } from '../../../protocol/control/request.ts';
+import { readRequest, type Request } from '../../../protocol/control/request.ts';
 import { AllowedSigners } from '../../../lib/sshsig/allowed-signers.ts';
-import { answeringReceipt, requestNamed } from '../answering-receipt.ts';
+import { answeringReceipt, notARequest, requestNamed } from '../answering-receipt.ts';
 import { verifyReceiptSignature } from '../check-receipt.ts';
 import type { ControlSession } from '../session.ts';
 
@@ -39,14 +37,8 @@ export async function findRequest(session: ControlSession, text: string): Promis
   const { repository } = session;
   const heads = await repository.fetch();
   const id = await requestNamed(session, await repository.resolveCommit(text));
-  const { parents } = await repository.readCommit(id);
   const isOnBranch = heads.requests !== null && (await repository.isAncestor(id, heads.requests));
-  const [isRequest] = await requestsAmong(repository, [{ id, parents }]);
-  if (!isOnBranch || isRequest === undefined)
-    throw usage(
-      'not-a-request',
-      `${shortId(id)} is not a request: ${isOnBranch ? 'it does not change zipname' : `the branch ${repository.branches.requests} does not have it`}`,
-      { hint: `git log ${repository.branches.requests} -- zipname lists the requests` },
-    );
+  if (!isOnBranch)
+    throw notARequest(repository, id, `the branch ${repository.branches.requests} does not have it`);
   return { request: await readRequest(repository, id), heads, answer: await answerTo(session, id, heads) };
 }
