@@ -57,7 +57,7 @@ export async function unholdCommand(options: UnholdCommandOptions): Promise<numb
   const say = sayUnlessQuiet(options);
   if (state !== null) {
     const removed = await removeOperatorHold(state);
-    say(removed ? 'this signer goes on' : 'this signer was not on hold by its operator');
+    say(removed ? 'this signer continues' : 'this signer was not on hold by its operator');
     if (options.json) printJson({ held: false, commit: null });
     return 0;
   }

@@ -45,13 +45,9 @@ function alarmLines(alarms: readonly Alarm[], { paint }: TextOptions): string[] 
 function channelLine({ name, policy, daysLeft }: ChannelOverview): string {
   const { certificate, successor, waiting, vouches, delay } = policy;
   const end = certificate?.notAfter;
-  const left = daysLeft !== null && daysLeft < 0 ? 'expired' : plural(daysLeft ?? 0, 'day');
+  const left = daysLeft === null || daysLeft < 0 ? 'expired' : `${plural(daysLeft, 'day')} left`;
   const facts = [
-    ...(end === undefined
-      ? []
-      : [
-          `certificate until ${isoDay(new Date(end))}, ${left}${daysLeft !== null && daysLeft >= 0 ? ' left' : ''}`,
-        ]),
+    ...(end === undefined ? [] : [`certificate until ${isoDay(new Date(end))}, ${left}`]),
     ...(successor ? [`successor takes over at ${successor.from}`] : []),
     ...(vouches > 0 ? [`needs ${plural(vouches, 'vouch', 'vouches')}`] : []),
     ...(delay > 0 ? [`time lock ${duration(delay * 1000)}`] : []),

@@ -16,7 +16,7 @@ interface PlannedTarget {
 export interface PlannedUpload {
   /** Its name on the exchange, which no other run uses. */
   readonly name: string;
-  /** A copy, which does not change if the build goes on. */
+  /** A copy, which does not change while the build continues. */
   readonly path: string;
   readonly targets: readonly PlannedTarget[];
 }

@@ -1,8 +1,9 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withTempFolder } from '../../../lib/bytes/temp-folder.ts';
 import { sha256OfFile } from '../../../lib/bytes/hash.ts';
-import { withFile } from '../../../lib/bytes/byte-source.ts';
 import { messageOf, SignpipeError, usage } from '../../../lib/errors.ts';
+import { plural } from '../../../lib/plural.ts';
 import { shortId } from '../../../lib/git/objects.ts';
 import { committerOf } from '../../config/open.ts';
 import { formatZipname } from '../../../protocol/control/zipname.ts';
@@ -50,7 +51,7 @@ async function request(
     prepared.push({
       name,
       path,
-      size: await withFile(path, ({ size }) => Promise.resolve(size)),
+      size: (await stat(path)).size,
       sha256: await sha256OfFile(path),
     });
   const files = prepared.map(({ name, sha256 }) => ({ name, sha256 }));
@@ -109,7 +110,7 @@ export function signInPlace(
     const patterns = (await publishedChannel(session, heads, options.channel))?.files;
     const uploads = await planUploads(targets, scratch, { as: options.as, patterns });
     const id = await request(session, uploads, options);
-    session.say(`request ${id}: ${targets.length} files`);
+    session.say(`request ${id}: ${plural(targets.length, 'file')}`);
     options.onRequest?.(id);
     const output = join(scratch, 'signed');
     const { receipt, commit } = await waitOrWithdraw(session, id, uploads, output, options);

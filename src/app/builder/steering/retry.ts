@@ -11,7 +11,7 @@ import { findRequest, type KnownRequest } from './known-request.ts';
 /** Files up to this size are read back from the exchange to compare their digest; of larger ones only the size is compared. */
 const READ_BACK = 64 * 1024 * 1024;
 
-/** The refusal of a request that must not be made again; null if it may. */
+/** The answer of a request that may be made again. Throws `retry-…` for any other. */
 function requireRetryable({ request, answer }: KnownRequest): Receipt {
   const id = shortId(request.id);
   if (!answer)
