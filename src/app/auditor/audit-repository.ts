@@ -152,6 +152,7 @@ class Auditor {
     const { allowed, receiptSigners } = this.options;
     return {
       repository: this.repository,
+      requests: this.heads.requests,
       allowed,
       receiptSigners: receiptSigners ?? allowed,
       onlyKey: receiptSigners ? null : (this.receiptsBy?.key ?? ''),

@@ -37,6 +37,8 @@ const SUMS_LIMIT = 1024 * 1024;
 /** What receipts are checked against. */
 export interface ReceiptContext {
   readonly repository: ControlRepository;
+  /** The head of the request branch. */
+  readonly requests: string | null;
   /** Who may sign requests and vouches. */
   readonly allowed: AllowedSigners;
   /** Who may sign receipts. */
@@ -246,7 +248,7 @@ async function requireSignature(
 
 /** Checks what the receipt says about its request, and the policy under which it was signed. */
 async function compareAnswer(
-  { repository, allowed, now }: ReceiptContext,
+  { repository, requests, allowed, now }: ReceiptContext,
   { commit, receipt }: FoundReceipt,
   audited: AuditedRequest,
   findings: Findings,
@@ -257,7 +259,7 @@ async function compareAnswer(
   const acceptUnsigned = channel?.unsignedRequests === 'accept';
   compareWithRequest(receipt, audited, findings, acceptUnsigned);
   await findings.try(() =>
-    requireCancellation({ repository, allowed, now, acceptUnsigned }, receipt, audited),
+    requireCancellation({ repository, requests, allowed, now, acceptUnsigned }, receipt, audited),
   );
   requireEnoughVouches(receipt, channel, findings);
 }

@@ -7,9 +7,10 @@ import type { ReceiptContext } from './receipt-audit.ts';
 import { auditBatch, type AuditJobs, type AuditSetup } from './workers.ts';
 
 async function contextFrom(setup: AuditSetup): Promise<ReceiptContext> {
-  const { path, branches, allowed, receiptSigners, onlyKey, now } = setup;
+  const { path, branches, requests, allowed, receiptSigners, onlyKey, now } = setup;
   return {
     repository: await ControlRepository.openExisting(path, branches),
+    requests,
     allowed: AllowedSigners.parse(allowed.text, allowed.name),
     receiptSigners: AllowedSigners.parse(receiptSigners.text, receiptSigners.name),
     onlyKey,

@@ -68,6 +68,7 @@ class BatchBuilder {
 export interface AuditSetup {
   readonly path: string;
   readonly branches: Branches;
+  readonly requests: string | null;
   readonly allowed: SignerList;
   readonly receiptSigners: SignerList;
   readonly onlyKey: string | null;
@@ -130,10 +131,18 @@ function* batchesOf(commits: readonly string[]): Generator<ReceiptCommit[]> {
 
 const list = ({ name, text }: SignerList): SignerList => ({ name, text });
 
-function setupOf({ repository, allowed, receiptSigners, onlyKey, now }: ReceiptContext): AuditSetup {
+function setupOf({
+  repository,
+  requests,
+  allowed,
+  receiptSigners,
+  onlyKey,
+  now,
+}: ReceiptContext): AuditSetup {
   return {
     path: repository.path,
     branches: repository.branches,
+    requests,
     allowed: list(allowed),
     receiptSigners: list(receiptSigners),
     onlyKey,

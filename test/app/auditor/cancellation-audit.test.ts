@@ -24,26 +24,35 @@ before(async () => {
   commits.set('stranger', await world.commit(cancel(id), {}, { key: mallory }));
   commits.set('other', await world.commit(cancel(other), {}, { key: alice }));
   await world.push('-f', 'main');
+  commits.set('aside', await world.commit(cancel(id), {}, { key: alice }));
+  await world.push('HEAD:refs/heads/vouch/alice');
   repository = await world.repository();
   await repository.fetch();
   request = await auditRequest(repository, id, TestControl.allowed(alice));
 });
 after(() => world.close());
 
-const check = (named: string): Promise<void> =>
-  requireCancellation(
+const check = async (named: string, options = '', now = new Date()): Promise<void> => {
+  const { allowed: line, ...key } = alice ?? assert.fail();
+  return requireCancellation(
     {
       repository,
-      allowed: TestControl.allowed(alice ?? assert.fail()),
-      now: new Date(),
+      requests: (await repository.heads()).requests,
+      allowed: TestControl.allowed({ ...key, allowed: line.replace(' ', ` ${options} `) }),
+      now,
       acceptUnsigned: false,
     },
     {
       request: { id: request.request.id },
+      times: { answered: new Date().toISOString() },
       reason: { code: 'request-cancelled', message: `request x was cancelled by alice (commit ${named})` },
     } as Receipt,
     request,
   );
+};
+
+const YEAR = 365 * 86_400_000;
+const day = (time: number): string => new Date(time).toISOString().slice(0, 10).replaceAll('-', '');
 
 const refusal =
   (code: string, says: RegExp) =>
@@ -55,6 +64,17 @@ const refusal =
 
 describe('a receipt that says that its request was cancelled', () => {
   it('is right if the commit that it names cancels the request', () => check(commits.get('good') ?? ''));
+
+  it('stays right after the key that cancelled it has expired', () => {
+    const expires = `namespaces="git",valid-before="${day(Date.now() + YEAR)}Z"`;
+    return check(commits.get('good') ?? '', expires, new Date(Date.now() + 2 * YEAR));
+  });
+
+  it('cancel-other: names a commit that is not on the request branch', () =>
+    assert.rejects(
+      check(commits.get('aside') ?? ''),
+      refusal('cancel-other', /is not on the request branch/),
+    ));
 
   it('cancel-missing: names a commit that is not there, or none', async () => {
     await assert.rejects(check('a'.repeat(40)), refusal('cancel-missing', /no commit did that/));
