@@ -10,6 +10,7 @@ import { OWNER, readProvenOwner } from '../../protocol/control/receipts-owner.ts
 import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
 import { invalid, usage } from '../../lib/errors.ts';
 import type { ProgressBar } from '../../lib/progress.ts';
+import { Cancellations } from '../overview/cancellations.ts';
 import type { Notice } from '../overview/model.ts';
 import { holdReason, waitingReason } from '../overview/waiting-reason.ts';
 import type { AuditedAnswer, JudgedReceipt } from './workers.ts';
@@ -60,6 +61,7 @@ export async function readAudit(repository: ControlRepository, options: AuditOpt
 /** What decides about requests without an answer. */
 interface WaitingContext {
   readonly vouches: Vouches;
+  readonly cancellations: Cancellations;
   readonly hold: Notice | null;
   readonly policy: PublishedPolicy | null;
   readonly now: Date;
@@ -67,12 +69,13 @@ interface WaitingContext {
 
 /** The row of a request without an answer. */
 async function waitingRowFor(audited: AuditedRequest, context: WaitingContext): Promise<AuditRow> {
-  const { vouches, hold, policy, now } = context;
+  const { vouches, cancellations, hold, policy, now } = context;
   const findings = new Findings(audited.request.id);
   reportDamage(audited, findings);
   const vouchedBy = vouches.for(audited.request, audited.by && whoSigned(audited.by));
   const reason = await waitingReason(audited.request, {
     hold,
+    cancelled: (acceptUnsigned) => cancellations.reasonFor(audited.request, acceptUnsigned),
     policy: channelIn(policy, audited.request.channel),
     vouches: () => vouchedBy.length,
     now,
@@ -118,7 +121,20 @@ class Auditor {
     const policy = await this.readPolicy();
     const hold = await this.readHold(policy);
     const onHold = await holdReason(this.repository, hold, { named: true });
-    await this.readWaiting(crossChecks.unanswered(), { vouches, hold: onHold, policy, now: this.now });
+    const cancellations = new Cancellations(repository, {
+      tip: requests,
+      allowed,
+      named: true,
+      now: this.now,
+      roots: policy?.roots,
+    });
+    await this.readWaiting(crossChecks.unanswered(), {
+      vouches,
+      cancellations,
+      hold: onHold,
+      policy,
+      now: this.now,
+    });
     this.requireKeyOfItsOwn();
     return {
       heads: { requests, receipts },
@@ -249,9 +265,9 @@ class Auditor {
   private async readWaiting(unanswered: readonly string[], context: WaitingContext): Promise<void> {
     const { after, allowed } = this.options;
     const old = new Set(after === undefined ? [] : await this.repository.commitsBetween(after));
-    const tasks = unanswered
-      .filter((id) => !old.has(id))
-      .map((id) => () => auditRequest(this.repository, id, allowed));
+    const due = unanswered.filter((id) => !old.has(id));
+    await context.cancellations.beginAt(due[0]);
+    const tasks = due.map((id) => () => auditRequest(this.repository, id, allowed));
     const compressor = new RowCompressor();
     for await (const audited of inOrder(tasks, WIDTH)) {
       this.verified += 1;

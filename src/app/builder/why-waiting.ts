@@ -10,6 +10,7 @@ import {
 } from '../../protocol/control/published-policy.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import { readRequest, type Request } from '../../protocol/control/request.ts';
+import { Cancellations } from '../overview/cancellations.ts';
 import { VouchCounter } from '../overview/vouch-counter.ts';
 import { holdReason, waitingReason } from '../overview/waiting-reason.ts';
 import type { BuilderSession } from './session.ts';
@@ -49,7 +50,14 @@ export class WaitingReport {
         heads.requests === null ? null : await readHold(repository, heads.requests, { allowed: ANYONE });
       const policy = await this.policyAt(heads.receipts);
       const vouches = new VouchCounter(repository, { allowed: ANYONE, heads, roots: policy?.roots });
+      const cancellations = new Cancellations(repository, {
+        tip: heads.requests,
+        allowed: ANYONE,
+        named: false,
+        roots: policy?.roots,
+      });
       const reason = await waitingReason(request, {
+        cancelled: (acceptUnsigned) => cancellations.reasonFor(request, acceptUnsigned),
         hold: await holdReason(repository, hold, { named: false }),
         policy: channelIn(policy, request.channel),
         vouches: () => vouches.agreeing(request),

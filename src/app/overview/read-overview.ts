@@ -10,6 +10,7 @@ import {
 import { readHeartbeats, type Heartbeats } from '../../protocol/control/read-heartbeats.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { alarmsOf } from './alarms.ts';
+import { Cancellations } from './cancellations.ts';
 import { OverviewCheckpoint } from './checkpoint.ts';
 import { foreignHeads } from './foreign-heads.ts';
 import type { ChannelOverview, Notice, Overview, SignerReport } from './model.ts';
@@ -124,6 +125,13 @@ export async function readOverview(
     repository,
     requestSigners: allowed,
     hold: operatorHold ?? (await holdReason(repository, hold, { named: requestSigners !== null })),
+    cancellations: new Cancellations(repository, {
+      tip: heads.requests,
+      allowed,
+      named: requestSigners !== null,
+      roots: trusted.policy?.roots,
+      now,
+    }),
     policy: trusted.policy,
     vouches: new VouchCounter(repository, { allowed, heads, roots: trusted.policy?.roots, now }),
     signers,

@@ -4,9 +4,10 @@ import type { CommitSigners } from '../../lib/git/commit-signature.ts';
 import { channelIn, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { readRequest, type Request } from '../../protocol/control/request.ts';
+import type { Cancellations } from './cancellations.ts';
 import type { Notice, QueuedRequest, SignerReport } from './model.ts';
 import { signatureOf, type VouchCounter } from './vouch-counter.ts';
-import { waitingReason } from './waiting-reason.ts';
+import { waitingReason, type WaitingFacts } from './waiting-reason.ts';
 
 /** Requests that are read at the same time. */
 const WIDTH = 16;
@@ -15,6 +16,7 @@ export interface QueueContext {
   readonly repository: ControlRepository;
   readonly requestSigners: CommitSigners;
   readonly hold: Notice | null;
+  readonly cancellations: Cancellations;
   readonly policy: PublishedPolicy | null;
   readonly vouches: VouchCounter;
   readonly signers: readonly SignerReport[];
@@ -24,6 +26,7 @@ export interface QueueContext {
 /** Describes requests without an answer. */
 export async function describeQueue(ids: readonly string[], context: QueueContext): Promise<QueuedRequest[]> {
   const queue: QueuedRequest[] = [];
+  await context.cancellations.beginAt(ids[0]);
   const tasks = ids.map((id) => () => describe(id, context));
   for await (const request of inOrder(tasks, WIDTH)) queue.push(request);
   return queue;
@@ -50,9 +53,10 @@ async function describe(id: string, context: QueueContext): Promise<QueuedReques
 
 /** What the repository shows comes first: a heartbeat may be some minutes old. */
 async function reasonOf(request: Request, context: QueueContext): Promise<Notice> {
-  const { hold, policy, vouches, now, signers } = context;
-  const facts = {
+  const { hold, cancellations, policy, vouches, now, signers } = context;
+  const facts: WaitingFacts = {
     hold,
+    cancelled: (acceptUnsigned) => cancellations.reasonFor(request, acceptUnsigned),
     policy: channelIn(policy, request.channel),
     vouches: () => vouches.agreeing(request),
     now,
@@ -60,10 +64,7 @@ async function reasonOf(request: Request, context: QueueContext): Promise<Notice
   return (await reasonInRepository(request, facts)) ?? reasonOfSigners(request.id, signers);
 }
 
-async function reasonInRepository(
-  request: Request,
-  facts: Parameters<typeof waitingReason>[1],
-): Promise<Notice | null> {
+async function reasonInRepository(request: Request, facts: WaitingFacts): Promise<Notice | null> {
   try {
     return await waitingReason(request, facts);
   } catch (error) {

@@ -11,6 +11,8 @@ type ChannelPolicy = PublishedPolicy['channels'][string];
 /** What decides about a request without an answer, as far as its reader knows it. */
 export interface WaitingFacts {
   readonly hold: Notice | null;
+  /** What cancels the request; asked only if it matters. `acceptUnsigned`: its channel accepts unsigned requests. */
+  readonly cancelled: (acceptUnsigned: boolean) => Promise<Notice | null>;
   /** Of the request's channel; undefined if it is not published. */
   readonly policy: ChannelPolicy | undefined;
   /** How many agreeing vouches there are; asked only if it matters. */
@@ -121,7 +123,8 @@ export function certificateReason({ certificate, successor }: ChannelPolicy, now
  */
 export async function waitingReason(request: Request, facts: WaitingFacts): Promise<Notice | null> {
   const { hold, policy, now } = facts;
-  const early = future(request, now) ?? hold;
+  const early =
+    future(request, now) ?? (await facts.cancelled(policy?.unsignedRequests === 'accept')) ?? hold;
   // A request that cannot be read is rejected, whatever the policy is.
   if (early !== null || policy === undefined || request.error) return early;
   return (

@@ -34,7 +34,11 @@ export class CancelIndex {
   private readonly covered = new Set<string>();
   private working: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly repository: ControlRepository) {}
+  constructor(
+    private readonly repository: ControlRepository,
+    /** Of the commits that are read at once, only this many are, the newest. */
+    private readonly newest = Infinity,
+  ) {}
 
   /** The commits up to `tip` that name this request under any of its ids. Whether they count is not decided. */
   find(request: Pick<Request, 'id' | 'raw'>, tip: string): Promise<NamingCommits> {
@@ -81,7 +85,8 @@ export class CancelIndex {
   }
 
   private async add(tip: string, after: string): Promise<void> {
-    const commits = await this.repository.commitRefsBetween(tip, [after]);
+    const all = await this.repository.commitRefsBetween(tip, [after]);
+    const commits = all.slice(Math.max(0, all.length - this.newest));
     for (let at = 0; at < commits.length; at += BATCH) {
       const batch = commits.slice(at, at + BATCH);
       const found = await Promise.all(batch.map((each) => this.cancelIn(each)));

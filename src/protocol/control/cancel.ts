@@ -1,8 +1,7 @@
 import { isRefused } from '../../lib/errors.ts';
-import { whoSigned, type CommitSignature } from '../../lib/git/commit-signature.ts';
+import { whoSigned, type CommitSignature, type CommitSigners } from '../../lib/git/commit-signature.ts';
 import { shortId, type Commit, type GitIdentity } from '../../lib/git/objects.ts';
 import { formatTrailers, parseTrailers, trailerValues } from '../../lib/git/trailers.ts';
-import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { SignerKey } from '../../lib/sshsig/persons.ts';
 import { CONTROL_TRAILER, isVouchMessage, rootsNamed } from './control-trailers.ts';
 import type { ControlRepository } from './repository.ts';
@@ -43,9 +42,9 @@ export function requestCancelledBy(message: string): string | null {
 
 export interface CancelOptions extends SeenOptions {
   /** Who may sign on the request's channel; null if anyone may. */
-  readonly allowed: AllowedSigners | null;
+  readonly allowed: CommitSigners | null;
   /** Who may lift a HOLD, and so cancel each request: the allowed signers of the channel `default`. */
-  readonly lifters: AllowedSigners | null;
+  readonly lifters: CommitSigners | null;
   /** Who made the request; null if that is not proved. */
   readonly requester: SignerKey | null;
   /** The request's channel accepts unsigned requests: then a cancellation need not be signed either. */
@@ -55,7 +54,7 @@ export interface CancelOptions extends SeenOptions {
 }
 
 /** Whether two signers are one person by the lines of an allowed signers file. */
-function isSamePerson(allowed: AllowedSigners, one: SignerKey, other: SignerKey): boolean {
+function isSamePerson(allowed: CommitSigners, one: SignerKey, other: SignerKey): boolean {
   const persons = allowed.persons();
   persons.add(one);
   persons.add(other);

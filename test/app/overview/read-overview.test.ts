@@ -5,7 +5,7 @@ import { readOverview, type OverviewOptions } from '../../../src/app/overview/re
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import type { PublishedPolicy } from '../../../src/protocol/control/published-policy.ts';
 import type { Heartbeat } from '../../../src/protocol/control/signer-health.ts';
-import { AuditWorld } from '../auditor/sample-history.ts';
+import { AuditWorld, type WorldKey } from '../auditor/sample-history.ts';
 
 let keys: AuditWorld;
 before(async () => (keys = await AuditWorld.create()));
@@ -107,6 +107,32 @@ describe('the overview of a control repository: its queue', () => {
     await world.request();
     const { queue } = await overview(world, { requestSigners: null });
     assert.equal(queue.requests[0]?.askedBy?.principal, world.keys.builder.signer.fingerprint);
+  });
+
+  it('says that a request is cancelled, by a person who may do that; without a list, only by the key that made it', async () => {
+    const world = await keys.another();
+    const zipname = `${'0'.repeat(64)}  a.zip\n`;
+    const cancelledBy = async (by: WorldKey): Promise<void> => {
+      const request = await world.request({ zipname: `# ${by.principal} ${world.main.length}\n${zipname}` });
+      const blob = world.blob(`# ${by.principal} ${world.main.length - 1}\n${zipname}`);
+      const tree = world.tree([{ mode: '100644', name: 'zipname', id: blob }]);
+      const message = `Cancel\n\nCancel: ${request}\n`;
+      world.main.push(await world.commit({ tree, parents: [request], message }, by));
+    };
+    await world.request();
+    for (const by of [world.keys.builder, world.keys.second, world.keys.stranger]) await cancelledBy(by);
+    const seen = await overview(world);
+    assert.deepEqual(reasons(seen), ['signer', 'cancelled', 'cancelled', 'signer']);
+    assert.match(
+      seen.queue.requests[1]?.waitsFor.text ?? '',
+      /^cancelled by builder@example\.org \(commit [0-9a-f]{12}\); the signer has not seen that yet$/,
+    );
+    assert.deepEqual(reasons(await overview(world, { requestSigners: null })), [
+      'signer',
+      'cancelled',
+      'signer',
+      'signer',
+    ]);
   });
 
   it('counts all requests, and describes only the oldest', async () => {

@@ -65,7 +65,7 @@ describe('the story of a request', () => {
     const told = await story(world, request);
     assert.deepEqual(happened(told), ['requested', 'cancel', 'retry']);
     assert.deepEqual(told.retries, [retry]);
-    assert.equal(told.waitsFor?.code, 'signer');
+    assert.equal(told.waitsFor?.code, 'cancelled');
     assert.equal((await story(world, retry)).retryOf, request);
   });
 

@@ -146,6 +146,8 @@ describe('cancel', () => {
     );
     assert.deepEqual(await cancelling(request), first);
     assert.equal(await main(), first.cancel);
+    const waiting = await world.wait(request, '--timeout', '1s');
+    assertRefused(waiting, 4, 'wait-timeout', /cancelled by SHA256:.*the signer has not seen that yet/);
     await world.poll();
     assert.deepEqual(await outcomes(request), ['request-cancelled']);
     const { state, cancel: commit } = await cancelling(request);
@@ -171,8 +173,9 @@ describe('cancel', () => {
 
   it('waits for the answer if it may', async () => {
     const request = await host.request('awaited.zip');
+    const before = await main();
     const answer = cancelling(request, { timeout: 20_000, interval: 50 });
-    await new Promise((done) => setTimeout(done, 100));
+    while ((await main()) === before) await new Promise((done) => setTimeout(done, 20));
     await world.poll();
     const { state, receipt } = await answer;
     assert.equal(state, 'cancelled');
