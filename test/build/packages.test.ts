@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { buildDeb, type DebianPackage } from '../../src/build/packages/build-deb.ts';
+import { addUnits } from '../../src/build/packages/debian-package.ts';
+import type { FileTree } from '../../src/build/packages/file-tree.ts';
 import { newestSymbol } from '../../src/build/packages/pkcs11-package.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -27,6 +29,22 @@ describe('what is compiled in', () => {
 });
 
 describe('a Debian package', () => {
+  it('has every unit of the pipeline, which runs the program of the package, and whose service it restarts and stops', async () => {
+    const files: FileTree = new Map();
+    await addUnits(files, join(root, 'pipeline'));
+    const names = [...files.keys()].map((path) => basename(path)).sort();
+    assert.deepEqual(
+      names,
+      ['auditor', 'courier', 'signer'].map((role) => `signpipe-${role}.service`),
+    );
+    for (const unit of files.values())
+      assert.match('content' in unit ? String(unit.content) : '', /^ExecStart=\/usr\/bin\/signpipe /m);
+    for (const script of ['postinst', 'prerm']) {
+      const text = await readFile(join(root, 'pipeline/packages/debian', script), 'utf8');
+      for (const name of names) assert.ok(text.includes(` ${name} `), `${script} ${name}`);
+    }
+  });
+
   const deb: DebianPackage = {
     control: {
       Package: 'a',

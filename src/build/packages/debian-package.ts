@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { addFolder, gzipped, type FileTree } from './file-tree.ts';
 import { isInstalled, lockedPackages } from './lock-file.ts';
 import type { DebianPackage } from './build-deb.ts';
@@ -65,12 +65,13 @@ async function addShellFiles(files: FileTree, unpacked: string): Promise<void> {
       files.set(`usr/share/man/man${name.at(-1)}/${name}.gz`, gzipped(String(page.content)));
 }
 
-async function addUnits(files: FileTree, unpacked: string): Promise<void> {
-  for (const role of ['signer', 'courier']) {
-    const name = `signpipe-${role}.service`;
-    const unit = await readFile(join(unpacked, 'pipeline', role, name), 'utf8');
+/** Every unit of the folder `pipeline`, with Debian's path of the program. */
+export async function addUnits(files: FileTree, pipeline: string): Promise<void> {
+  for (const path of await readdir(pipeline, { recursive: true })) {
+    if (!path.endsWith('.service')) continue;
+    const unit = await readFile(join(pipeline, path), 'utf8');
     const content = unit.replaceAll('/usr/local/bin/signpipe', '/usr/bin/signpipe');
-    files.set(`usr/lib/systemd/system/${name}`, { content });
+    files.set(`usr/lib/systemd/system/${basename(path)}`, { content });
   }
 }
 
@@ -144,8 +145,8 @@ const DESCRIPTION = `Git-triggered code signing of Windows programs and packages
  A signed commit names a file by its SHA-256, a signer without open ports
  fetches it over SSH, applies its policy and signs it, and a commit that
  answers the request proves what was signed. The package has the command
- for signers, builders and auditors, and systemd units for the signer and
- for the courier of timestamps.`;
+ for signers, builders and auditors, and systemd units for the signer, the
+ courier of timestamps, and the page of the auditor.`;
 
 /** The fields that both packages have. */
 export const commonFields = (version: string, { maintainer }: ReleaseSource) => ({
@@ -175,7 +176,7 @@ export async function debianPackage({
   await addProgram(files, unpacked);
   await addPackages(files, root);
   await addShellFiles(files, unpacked);
-  await addUnits(files, unpacked);
+  await addUnits(files, join(unpacked, 'pipeline'));
   await addDocuments(files, root, unpacked);
   files.set(`${DOC}/changelog.gz`, gzipped(debianChangelog(version, source)));
   const scripts = new Map<string, string>();
