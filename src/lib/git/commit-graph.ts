@@ -111,7 +111,7 @@ export class CommitGraph {
     const key = [path, ...exclude].join(' ');
     const ids =
       (await this.touchedSince(tip, path, key)) ??
-      (await this.touchedLongSince(tip, path, exclude)) ??
+      (await this.touchedLongSince(tip, path, key, exclude)) ??
       (await this.allTouching(tip, path, exclude));
     if (this.touched.size >= PATHS_LIMIT) this.touched.clear();
     this.touched.set(key, { tip, ids });
@@ -138,9 +138,10 @@ export class CommitGraph {
   private async touchedLongSince(
     tip: string,
     path: string,
+    key: string,
     exclude: readonly string[],
   ): Promise<readonly string[] | null> {
-    const cached = this.touched.get([path, ...exclude].join(' '));
+    const cached = this.touched.get(key);
     if (!cached || !(await this.isAncestor(cached.tip, tip))) return null;
     return [...(await this.allTouching(tip, path, [cached.tip, ...exclude])), ...cached.ids];
   }

@@ -5,7 +5,7 @@ import type { NewObject } from '../../lib/git/packfile.ts';
 import { isBounded, jsonOrNull, repeatedKey } from '../../lib/json.ts';
 import { HEARTBEAT_LIMIT, heartbeat, type Heartbeat } from './signer-health.ts';
 import { signerName } from './signer-name.ts';
-import { buildCommit, type CommitSigner } from './write-commit.ts';
+import { buildCommit, type BuiltCommit, type CommitSigner } from './write-commit.ts';
 
 /** All refs of heartbeats: see "Heartbeats" in docs/protocol.md. */
 export const HEALTH_REFS = 'refs/signpipe/health/';
@@ -61,7 +61,7 @@ function fitted(content: Heartbeat): Heartbeat {
 export async function buildHeartbeat(
   content: Heartbeat,
   { signer, identity }: { readonly signer: CommitSigner; readonly identity: GitIdentity },
-): Promise<{ readonly id: string; readonly objects: readonly NewObject[] }> {
+): Promise<BuiltCommit> {
   const message = `${TITLE}${JSON.stringify(fitted(content))}\n`;
   const at = new Date(content.written);
   const commit = await buildCommit({ tree: EMPTY_TREE_ID, parents: [], identity, at, message }, signer);

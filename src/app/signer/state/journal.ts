@@ -149,14 +149,7 @@ export class Journal {
       if (!this.entries) await this.load();
       const entries = new Map(this.known()).set(next.request, { record: next, text: JSON.stringify(next) });
       // A request that is only begun gets its receipt after all that are further.
-      const begun = [...entries].filter(
-        ([
-          ,
-          {
-            record: { stage },
-          },
-        ]) => stage === 'begun',
-      );
+      const begun = [...entries].filter(([, { record }]) => record.stage === 'begun');
       for (const [request, each] of begun) {
         entries.delete(request);
         entries.set(request, each);
