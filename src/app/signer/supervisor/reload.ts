@@ -25,7 +25,8 @@ const JUDGED_AGAIN_AFTER = 60_000;
 
 /**
  * Has a configuration judged, and used if it can be, at each SIGHUP and whenever its file has changed, one judgement at a
- * time. Returns the function that stops this.
+ * time. A judgement opens keys, so what is asked for while another waits is answered by that one, and nothing is judged once
+ * a configuration will be used: it is then read from the file. Returns the function that stops this.
  */
 export function onNewConfiguration({
   file,
@@ -37,23 +38,32 @@ export function onNewConfiguration({
 }: ReloadOptions): () => void {
   let judging: Promise<void> = Promise.resolve();
   let again: NodeJS.Timeout | undefined;
-  let stopped = false;
-  const answer = async (reason: Reason): Promise<void> => {
-    if (stopped) return;
+  let isOver = false;
+  let waiting: Reason | null = null;
+  const answer = async (): Promise<void> => {
+    const reason = waiting;
+    waiting = null;
+    if (isOver || reason === null) return;
     clearTimeout(again);
     manager.reloading();
     const judgement = await judge(reason);
     manager.ready();
-    if (stopped) return;
-    if (judgement === 'usable') use();
+    if (isOver) return;
+    if (judgement === 'usable') {
+      isOver = true;
+      use();
+    }
     if (judgement === 'later') again = setTimeout(() => ask(reason), JUDGED_AGAIN_AFTER).unref();
   };
-  const ask = (reason: Reason): void => void (judging = judging.then(() => answer(reason)));
+  const ask = (reason: Reason): void => {
+    if (waiting === null) judging = judging.then(answer);
+    if (waiting !== 'SIGHUP') waiting = reason;
+  };
   const onHangup = (): void => ask('SIGHUP');
   if (hangup) process.on('SIGHUP', onHangup);
   const stopLooking = onFileChange(file, () => ask('changed'), { known: version });
   return () => {
-    stopped = true;
+    isOver = true;
     stopLooking();
     clearTimeout(again);
     process.off('SIGHUP', onHangup);
