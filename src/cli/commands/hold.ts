@@ -35,7 +35,7 @@ export async function holdCommand(words: string[], options: HoldCommandOptions):
     say(
       before
         ? `this signer has been on hold since ${before.since.toISOString()}: ${before.reason}`
-        : 'this signer is on hold; other signers of the repository are not. Continue with: signpipe unhold',
+        : `this signer is on hold; other signers of the repository are not. Continue with: signpipe unhold -c ${options.config}`,
     );
     if (options.json) printJson({ held: true, already: before !== null, commit: null });
     return 0;
