@@ -3,6 +3,7 @@ import type { Heads } from '../../../protocol/control/repository.ts';
 import type { Vouch } from '../../../protocol/control/vouch.ts';
 import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
 import type { PermittedRequest } from './permitted-request.ts';
+import { readOperatorHold } from '../state/operator-hold.ts';
 import { checkPreconditions } from './preconditions.ts';
 import { judge } from './policy.ts';
 import type { SignerContext } from '../context/signer-context.ts';
@@ -22,6 +23,12 @@ export class UnmetPreconditionError extends Error {
 /** The heads could not be fetched just before the key would be used; `cause` is why. Not the request's fault. */
 export class HeadsUnknown extends Error {}
 
+/** Whether something on this machine changed that heads do not show: a list of keys, or a HOLD of the operator. */
+async function changedHere({ lists, config }: SignerContext): Promise<boolean> {
+  const changed = await lists.refresh();
+  return changed.length > 0 || (await readOperatorHold(config.state)) !== null;
+}
+
 /**
  * Checks all preconditions again just before the key is used: fetching the files took time, and a HOLD or an
  * objection counts until the first signature is made. The heads are fetched again, and once more if judging them took
@@ -39,8 +46,8 @@ export async function checkBeforeKeyUse(
     const heads = await headsNow().catch((cause: unknown) => {
       throw new HeadsUnknown('the heads could not be fetched', { cause });
     });
-    if (judged && isDeepStrictEqual(judged.heads, heads)) return judged.vouches;
-    await context.lists.refresh();
+    const changed = await changedHere(context);
+    if (judged && !changed && isDeepStrictEqual(judged.heads, heads)) return judged.vouches;
     const current = context.channels.get(channel.config.name) ?? channel;
     const requester = judge(request, current, context.now());
     const checked = await checkPreconditions(context, { request, channel: current, requester, seen }, heads);

@@ -7,6 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type SignerContext } from '../../../../src/app/signer/context/signer-context.ts';
 import { RequestPoller, type PollResult } from '../../../../src/app/signer/request/request-poller.ts';
 import { receiptFor, receiptsFor, startHostile } from '../../../world/hostile.ts';
+import {
+  checkBeforeKeyUse,
+  UnmetPreconditionError,
+} from '../../../../src/app/signer/request/before-key-use.ts';
+import { removeOperatorHold, setOperatorHold } from '../../../../src/app/signer/state/operator-hold.ts';
+import type { Heads } from '../../../../src/protocol/control/repository.ts';
+import { readRequest } from '../../../../src/protocol/control/request.ts';
 import { openLogged, type Logged } from '../test-signer.ts';
 
 const { world, host } = await startHostile();
@@ -277,5 +284,35 @@ describe('request-cancelled: a request that is cancelled while its files are fet
     assert.equal(answered, 1);
     assert.equal((await receiptFor(world, request)).reason?.code, 'request-cancelled');
     noResult('cancelled.zip');
+  });
+});
+
+describe('if judging takes longer than heads may be old', () => {
+  it('a HOLD of the operator counts, although the branches did not move', async () => {
+    const id = await host.request('slow.zip');
+    const context = await openLogged(world, []);
+    try {
+      const heads = await context.repository.fetch();
+      await context.acceptedHeads.accept(heads, { at: new Date() });
+      const channel = context.channels.get('default');
+      assert.ok(channel);
+      const request = await readRequest(context.repository, id);
+      let asked = 0;
+      const headsNow = async (): Promise<Heads> => {
+        asked += 1;
+        if (asked === 1) await sleep(1100);
+        else await setOperatorHold(context.config.state, 'stop');
+        return heads;
+      };
+      await assert.rejects(
+        checkBeforeKeyUse(context, { request, channel, seen: new Date() }, headsNow),
+        (error) => error instanceof UnmetPreconditionError && error.unmet.code === 'hold',
+      );
+      assert.equal(asked, 2);
+      await removeOperatorHold(context.config.state);
+    } finally {
+      await context.close();
+    }
+    assert.deepEqual(await world.poll(), { answered: 1, waiting: 0 });
   });
 });
