@@ -73,13 +73,29 @@ async function takeNewer(): Promise<void> {
   location.reload();
 }
 
-/** Whether the server has a later version than the one that was loaded; false if it does not answer. */
+/** The version that the server named first; tells apart pages that were written in the same second. */
+let entityTag: string | null = null;
+
+const digits = (value: number): string => String(value).padStart(2, '0');
+
+/** A time as `document.lastModified` has it: local, and so not to be parsed in the hour that autumn repeats. */
+function asLastModified(time: string): string {
+  const at = new Date(time);
+  const day = [digits(at.getMonth() + 1), digits(at.getDate()), at.getFullYear()].join('/');
+  return `${day} ${[at.getHours(), at.getMinutes(), at.getSeconds()].map(digits).join(':')}`;
+}
+
+/**
+ * Whether the server has another version than the one that was loaded; false if it does not answer. An earlier time is
+ * another version too: its clock may have been set back.
+ */
 async function isNewer(): Promise<boolean> {
   try {
     const { ok, headers } = await fetch(location.href, { method: 'HEAD', cache: 'no-store' });
-    const changed = headers.get('last-modified');
-    // Without that header there is no way to tell.
-    return ok && (changed === null || timeOf(changed) > timeOf(document.lastModified));
+    const [changed, tag] = [headers.get('last-modified'), headers.get('etag')];
+    const isSameTag = tag === (entityTag ??= tag);
+    // Without a time there is no way to tell.
+    return ok && (changed === null || asLastModified(changed) !== document.lastModified || !isSameTag);
   } catch {
     return false;
   }

@@ -52,7 +52,7 @@ const healthWarnings = ({ ignored, differing }: PageState['health']): Warning[] 
   ...differing.map((name): Warning => ({
     level: 'alarm',
     title: `${name} has another history`,
-    text: 'it accepted a request branch that is not the one here: the Git host shows the two of you different histories, or this clone is old',
+    text: 'it accepted requests or receipts that are not in the history here: the Git host shows the two of you different histories, or this clone is old',
     code: 'history-differs',
   })),
   ...ignored.map(({ name, code, message }): Warning => ({

@@ -21,6 +21,8 @@ let browser: Chromium;
 let server: Server;
 let url: string;
 let [html, changed] = ['', new Date(0)];
+/** The entity tag of the page. */
+let tag = '"1"';
 const requests: string[] = [];
 
 /** Publishes a page as it is `age` milliseconds after it was written. */
@@ -58,6 +60,17 @@ const texts = (selector: string): Promise<string[]> =>
 const lookAgain = (): Promise<void> =>
   browser.evaluate(`document.dispatchEvent(new Event('visibilitychange'))`);
 
+/** The open page takes a version that differs by `change`. */
+async function reloads(change: () => unknown, why: string): Promise<void> {
+  await browser.evaluate(`(document.documentElement.dataset.ready = 'no')`);
+  await lookAgain();
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  assert.equal(await browser.evaluate(`document.documentElement.dataset.ready`), 'no', `too early: ${why}`);
+  change();
+  await lookAgain();
+  await browser.until(`document.documentElement?.dataset.ready === 'true'`);
+}
+
 before(async () => {
   world = await AuditWorld.create();
   world.clock = Date.now() - 60 * MINUTE;
@@ -65,7 +78,8 @@ before(async () => {
   for (const name of ['first.zip', 'second.zip', 'third.zip'])
     requests.push(await world.request({ name, message: `${INJECTION}\n` }));
   server = createServer((_, response) => {
-    response.writeHead(200, { 'content-type': 'text/html', 'last-modified': changed.toUTCString() });
+    const version = { 'last-modified': changed.toUTCString(), etag: tag };
+    response.writeHead(200, { 'content-type': 'text/html', ...version });
     response.end(html);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -169,6 +183,8 @@ describe('the audit page, kept open', () => {
     assert.deepEqual(await texts('tr.row button.what'), ['fourth.zip', ...lines]);
     assert.equal((await texts('tr.detail')).length, 1);
     assert.equal(await browser.evaluate(`document.getElementById('search').value`), 'zip');
+    await reloads(() => (changed = new Date(changed.getTime() - 60 * MINUTE)), 'the clock was set back');
+    await reloads(() => (tag = '"2"'), 'written again in the same second');
     server.closeAllConnections();
     server.close();
     await lookAgain();

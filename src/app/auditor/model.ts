@@ -169,7 +169,7 @@ export interface SignersHealth {
     readonly code: string;
     readonly message: string;
   }[];
-  /** Names of signers that accepted a request branch which the history here does not contain. */
+  /** Names of signers that accepted requests or receipts which the history here does not contain. */
   readonly differing: readonly string[];
 }
 

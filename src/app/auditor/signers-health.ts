@@ -20,6 +20,10 @@ export async function readSignersHealth(
   const trusted = receiptSigners ?? onlyOwner(allowed, receiptsBy?.key ?? null);
   const { signers, problems } = await readHeartbeats(repository, trusted, now);
   const contents = signers.map(({ content }) => content);
-  const foreign = await foreignHeads(repository, heads.requests, contents);
-  return { signers: contents, ignored: problems, differing: foreign.map(({ signer }) => signer) };
+  const foreign = await foreignHeads(repository, heads, contents);
+  return {
+    signers: contents,
+    ignored: problems,
+    differing: [...new Set(foreign.map(({ signer }) => signer))],
+  };
 }

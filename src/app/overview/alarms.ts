@@ -61,10 +61,10 @@ export function alarmsOf(facts: AlarmFacts): Alarm[] {
   const { hold, operatorHold, faults, signers, problems, foreignHeads, channels, recent, now } = facts;
   const unproven = recent.filter(({ proven }) => !proven).length;
   const alarms = [
-    ...foreignHeads.map(({ signer, head }) =>
+    ...foreignHeads.map(({ signer, branch, head }) =>
       grave(
         'history-differs',
-        `signer ${printable(signer, 60)} has accepted ${head} on the request branch, which is not in the history here: the Git host shows the two of you different histories, or this clone is old`,
+        `signer ${printable(signer, 60)} has accepted ${head} on the ${branch} branch, which is not in the history here: the Git host shows the two of you different histories, or this clone is old`,
       ),
     ),
     ...faults.map(({ code, text }) => grave(code, text)),

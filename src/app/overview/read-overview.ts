@@ -153,7 +153,7 @@ export async function readOverview(
       faults: trusted.faults,
       signers,
       problems: heard.problems,
-      foreignHeads: await foreignHeads(repository, heads.requests, contents),
+      foreignHeads: await foreignHeads(repository, heads, contents),
       channels,
       recent,
       now,

@@ -269,9 +269,13 @@ describe('the overview of a control repository: alarms', () => {
   it('history-differs: a signer has accepted a head that is not in the history here', async () => {
     const world = await keys.another();
     const request = await world.request();
-    const heads = (requests: string) => ({ heads: { requests, receipts: null } });
-    assert.deepEqual(codes(await overview(world, signerWith(heads(request)))), []);
-    assert.deepEqual(codes(await overview(world, signerWith(heads('9'.repeat(40))))), ['history-differs']);
+    const receipt = await world.receipt(request);
+    const seenWith = async (requests: string, receipts: string | null) =>
+      codes(await overview(world, signerWith({ heads: { requests, receipts } })));
+    assert.deepEqual(await seenWith(request, null), []);
+    assert.deepEqual(await seenWith(request, receipt), []);
+    assert.deepEqual(await seenWith('9'.repeat(40), receipt), ['history-differs']);
+    assert.deepEqual(await seenWith(request, '9'.repeat(40)), ['history-differs'], 'receipts are kept back');
   });
 
   it('names silent signers, and those whose clock or history is wrong', async () => {
