@@ -67,7 +67,7 @@ const argumentModel = (argument: Argument): ArgumentModel => ({
 });
 
 /** The name of an option's value: `file` of `--config <file>`. */
-const valueName = (flags: string): string => /[<[]([^>\]]+)[>\]]/.exec(flags)?.[1] ?? '';
+const valueName = (flags: string): string => /[<[]([^<>[\]]+)[>\]]/.exec(flags)?.[1] ?? '';
 
 function describeOption({ description, argChoices, defaultValue, defaultValueDescription }: Option): string {
   const notes = [

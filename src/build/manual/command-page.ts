@@ -29,7 +29,7 @@ function argumentUsage({ name, required, variadic }: ArgumentModel): string {
 /** Flags as in the help, names in italics: `-c, --config <file>`. */
 const flags = (option: OptionModel): string =>
   option.flags
-    .split(/(<[^>]+>|\[[^\]]+\])/)
+    .split(/(<[^<>]+>|\[[^[\]]+\])/)
     .map((part) => {
       if (part.startsWith('<')) return italic(part.slice(1, -1));
       return part.startsWith('[') ? `[${italic(part.slice(1, -1))}]` : bold(part);

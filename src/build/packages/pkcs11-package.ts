@@ -22,9 +22,9 @@ const ARCHITECTURES: ReadonlyMap<string, string> = new Map([
 
 /** The newest version of a library's symbols that a compiled module asks for: `2.34`. */
 export function newestSymbol(module: Buffer, prefix: 'GLIBC' | 'GLIBCXX'): string {
-  const versions = [...module.toString('latin1').matchAll(new RegExp(`\\b${prefix}_([\\d.]+)\\b`, 'g'))];
-  return versions
-    .map(([, version = '']) => version)
+  return [...module.toString('latin1').matchAll(/\b(GLIBC(?:XX)?)_([\d.]+)\b/g)]
+    .filter(([, name]) => name === prefix)
+    .map(([, , version = '']) => version)
     .reduce((a, b) => (b.localeCompare(a, 'en', { numeric: true }) > 0 ? b : a), '0');
 }
 

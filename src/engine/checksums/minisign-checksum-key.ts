@@ -35,7 +35,8 @@ function signVerified({ privateKey, publicKey }: MinisignKey, data: Buffer): Buf
 }
 
 /** The key id as minisign prints it. */
-const keyIdText = ({ id }: MinisignKey): string => Buffer.from(id).reverse().toString('hex').toUpperCase();
+const keyIdText = ({ id }: MinisignKey): string =>
+  Buffer.from(id).readBigUInt64LE().toString(16).toUpperCase();
 
 interface MinisignKeySource {
   readonly path: string;

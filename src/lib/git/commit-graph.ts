@@ -109,10 +109,7 @@ export class CommitGraph {
   /** The commits that changed `path` against every parent, newest first (parents after children). */
   async commitsTouching(tip: string, path: string, exclude: readonly string[] = []): Promise<string[]> {
     const key = [path, ...exclude].join(' ');
-    const ids =
-      (await this.touchedSince(tip, path, key)) ??
-      (await this.touchedLongSince(tip, path, key, exclude)) ??
-      (await this.allTouching(tip, path, exclude));
+    const ids = (await this.touchedSince(tip, path, key)) ?? (await this.allTouching(tip, path, exclude));
     if (this.touched.size >= PATHS_LIMIT) this.touched.clear();
     this.touched.set(key, { tip, ids });
     return [...ids];
@@ -128,22 +125,6 @@ export class CommitGraph {
     const added = cached && (await this.walkTo(linearHistory, tip, [cached.tip]));
     const newer = added && (await commitsChanging(this, added, path));
     return newer ? [...newer, ...cached.ids] : null;
-  }
-
-  /**
-   * Adds all later commits to the result for an earlier tip; null if there is none, or if it is not in the history. Git
-   * compares a merge only with parents outside of the earlier history, so one of a side with the path and a side without
-   * may be missing or listed in addition; what such a merge has, one of its parents has too.
-   */
-  private async touchedLongSince(
-    tip: string,
-    path: string,
-    key: string,
-    exclude: readonly string[],
-  ): Promise<readonly string[] | null> {
-    const cached = this.touched.get(key);
-    if (!cached || !(await this.isAncestor(cached.tip, tip))) return null;
-    return [...(await this.allTouching(tip, path, [cached.tip, ...exclude])), ...cached.ids];
   }
 
   /** Runs `git rev-list`. Parents are listed only with `--parents` among the options. */

@@ -8,8 +8,11 @@ const ROLES: ReadonlySet<string> = new Set(['builder', 'signer', 'voucher', 'cou
 
 /** The value of a variable at the beginning of a forced command; null if the command does not set it. */
 function variableIn(command: string, name: string): string | null {
-  const found = new RegExp(`(?:^|\\s)${name}=('[^']*'|[^\\s']*)(?=\\s)`).exec(command);
-  return found?.[1]?.replaceAll("'", '') ?? null;
+  for (const [, variable, value = ''] of command.matchAll(
+    /(?<!\S)(SIGNPIPE_[A-Z]+)=('[^']*'|[^\s']*)(?=\s)/g,
+  ))
+    if (variable === name) return value.replaceAll("'", '');
+  return null;
 }
 
 const at = (file: string, { line }: AuthorizedKey): string => `${file}, line ${line}`;

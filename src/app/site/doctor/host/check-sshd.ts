@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { inheritedEnvironment } from '../../../../lib/child-environment.ts';
 import { hasCode, messageOf, usage } from '../../../../lib/errors.ts';
+import { matchesWildcards } from '../../../../lib/sshsig/wildcards.ts';
 import { printable } from '../../../../lib/printable.ts';
 import { bad, ok, warning, type CheckResult } from '../check-result.ts';
 
@@ -45,13 +46,8 @@ export async function readSshdSettings(account: string, config?: string): Promis
 }
 
 /** Whether a pattern of AcceptEnv lets a client set a variable that names roles. */
-const letsRolesThrough = (pattern: string): boolean => {
-  const expression = pattern
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.');
-  return ['SIGNPIPE_ROLE', 'SIGNPIPE_USER'].some((name) => new RegExp(`^${expression}$`).test(name));
-};
+const letsRolesThrough = (pattern: string): boolean =>
+  ['SIGNPIPE_ROLE', 'SIGNPIPE_USER'].some((name) => matchesWildcards(name, pattern));
 
 /** Checks what sshd lets the account of the control repository do. */
 export function checkSshd(account: string, settings: SshdSettings): CheckResult[] {
