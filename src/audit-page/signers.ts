@@ -1,11 +1,10 @@
 /** A card for each signer: what it does now, and the state of its certificates and timestamp authorities. */
-import { items } from './audit-data.ts';
+import { data, items } from './audit-data.ts';
 import { hash } from './components.ts';
 import { byId, el, type Child } from './dom.ts';
 import { ago, commonName, decimal, duration, plural } from './format.ts';
 import { whatOf } from './row-text.ts';
 import { certificateEnd, stateOf, type Signer, type SignerState } from './signer-state.ts';
-import { data } from './audit-data.ts';
 import { timeOf } from './times.ts';
 
 const WORDS: Readonly<Record<SignerState, string>> = {

@@ -4,12 +4,12 @@ import type { Audit, AuditRow } from '../../../src/app/auditor/model.ts';
 import { readAudit, type AuditOptions } from '../../../src/app/auditor/audit-repository.ts';
 import { parseSignature } from '../../../src/engine/authenticode/signature.ts';
 import { certificateIdentity } from '../../../src/lib/x509/certificate-identity.ts';
-import type { PublishedPolicy } from '../../../src/protocol/control/published-policy.ts';
 import type { Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { AuditWorld, hashOf, type Made, type ReceiptOptions, type RequestOptions } from './sample-history.ts';
 import { rewrapped } from '../../world/commit-copies.ts';
+import { policyOf } from '../../protocol/control/sample-policy.ts';
 
 let keys: AuditWorld;
 let programs: Made[];
@@ -35,23 +35,6 @@ async function audited(world: AuditWorld, options: Partial<AuditOptions> = {}): 
     repository.close();
   }
 }
-
-const policyOf = (change: Partial<PublishedPolicy['channels'][string]>): PublishedPolicy => ({
-  version: 1,
-  channels: {
-    default: {
-      vouches: 0,
-      delay: 0,
-      unsignedRequests: 'reject',
-      pins: 'require',
-      requesters: ['*'],
-      names: ['**'],
-      files: ['**/*.exe'],
-      timestamped: true,
-      ...change,
-    },
-  },
-});
 
 const outcomes = ({ rows }: Audited): string[] => rows.map(({ outcome }) => outcome);
 const problemsOf = ({ problems }: Audit): [string, string][] =>

@@ -3,9 +3,9 @@ import { after, before, describe, it } from 'node:test';
 import type { Overview } from '../../../src/app/overview/model.ts';
 import { readOverview, type OverviewOptions } from '../../../src/app/overview/read-overview.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
-import type { PublishedPolicy } from '../../../src/protocol/control/published-policy.ts';
 import type { Heartbeat } from '../../../src/protocol/control/signer-health.ts';
 import { AuditWorld, type WorldKey } from '../auditor/sample-history.ts';
+import { policyOf } from '../../protocol/control/sample-policy.ts';
 
 let keys: AuditWorld;
 before(async () => (keys = await AuditWorld.create()));
@@ -27,23 +27,6 @@ async function overview(world: AuditWorld, options: Partial<OverviewOptions> = {
     repository.close();
   }
 }
-
-const policyOf = (change: Partial<PublishedPolicy['channels'][string]>): PublishedPolicy => ({
-  version: 1,
-  channels: {
-    default: {
-      vouches: 0,
-      delay: 0,
-      unsignedRequests: 'reject',
-      pins: 'require',
-      requesters: ['*'],
-      names: ['**'],
-      files: ['**/*.exe'],
-      timestamped: true,
-      ...change,
-    },
-  },
-});
 
 const heartbeatOf = (change: Partial<Heartbeat>): Heartbeat => ({
   version: 1,

@@ -1,31 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import {
-  policyBytes,
-  isPolicyCommit,
-  readPolicy,
-  type PublishedPolicy,
-} from '../../../src/protocol/control/published-policy.ts';
+import { policyBytes, isPolicyCommit, readPolicy } from '../../../src/protocol/control/published-policy.ts';
 import { appendPolicy, openReceipts } from '../../../src/protocol/control/write-receipt.ts';
 import { receiptsSince } from '../../../src/protocol/control/receipt-history.ts';
 import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
+import { policyOf } from './sample-policy.ts';
 import { git, out, TestControl, type TestKey } from './repositories.ts';
-
-const policyOf = (vouches: number): PublishedPolicy => ({
-  version: 1,
-  channels: {
-    default: {
-      vouches,
-      delay: 0,
-      unsignedRequests: 'reject',
-      pins: 'require',
-      requesters: ['*'],
-      names: ['**'],
-      files: ['**/*.exe'],
-      timestamped: true,
-    },
-  },
-});
 
 describe('the policy that a signer publishes on the receipt branch', () => {
   let world: TestControl;
@@ -42,23 +22,23 @@ describe('the policy that a signer publishes on the receipt branch', () => {
   it('is in the first commit, which is no policy commit', async () => {
     const { id } = await openReceipts(
       repository,
-      { signer: key.signer, identity, policy: policyOf(0) },
+      { signer: key.signer, identity, policy: policyOf({ vouches: 0 }) },
       new Date(),
     );
     const commit = await repository.readCommit(id);
-    assert.deepEqual(await readPolicy(repository, commit), policyOf(0));
+    assert.deepEqual(await readPolicy(repository, commit), policyOf({ vouches: 0 }));
     assert.equal(await isPolicyCommit(repository, commit), false);
   });
 
   it('is published again in a commit that answers no request', async () => {
     const parent = (await repository.fetch()).receipts ?? '';
-    const writer = { signer: key.signer, identity, policy: policyOf(2) };
+    const writer = { signer: key.signer, identity, policy: policyOf({ vouches: 2 }) };
     const { result, id } = await appendPolicy(repository, writer, { parent, at: new Date() });
     assert.equal(result, 'pushed');
     const commit = await repository.readCommit(id);
     assert.equal(commit.message, 'policy of Signer changed\n');
     assert.equal(await isPolicyCommit(repository, commit), true);
-    assert.deepEqual(await readPolicy(repository, commit), policyOf(2));
+    assert.deepEqual(await readPolicy(repository, commit), policyOf({ vouches: 2 }));
     assert.deepEqual(await receiptsSince(repository, id, parent), [{ id, request: null }]);
     await git(world.remote, ['fsck', '--strict']);
   });
@@ -78,7 +58,7 @@ describe('the policy that a signer publishes on the receipt branch', () => {
       return made;
     };
     await world.commit('1\n', { zipname: 'a.zip\n' });
-    const policy = policyBytes(policyOf(1)).toString();
+    const policy = policyBytes(policyOf({ vouches: 1 })).toString();
     for (const files of [
       { 'policy.json': policy, 'receipt.json': '{}' },
       { 'policy.json': '{"version":2}' },
