@@ -340,14 +340,7 @@ export class ControlRepository extends CommitGraph {
       if (here?.id !== listed.get(name)) changed.push(`+${prefix}${name}:${prefix}${name}`);
     }
     if (changed.length === 0) return;
-    const flags = ['--no-tags', '--no-auto-gc', '--no-write-fetch-head'];
-    await limitFetch(this.path, { limit, what: printable(this.url) }, (stop) =>
-      againAfterRefRace(() =>
-        this.remote(['fetch', ...flags, this.url, ...changed], { signal: stop, totalMs: SMALL_MS }),
-      ),
-    );
-    // Each fetch makes a pack, and the branches may stay as they are for long.
-    await this.maintain();
+    await this.receive(changed, [], { limit, totalMs: SMALL_MS });
   }
 
   private async dropRef(branch: string): Promise<void> {
@@ -356,12 +349,21 @@ export class ControlRepository extends CommitGraph {
 
   private async fetchBranches(branches: readonly string[], signal?: AbortSignal): Promise<void> {
     const refspecs = branches.map((name) => `+refs/heads/${name}:${OWN_REFS}${name}`);
-    // Progress is a sign of life: the first fetch of a long history takes longer than any silence may.
-    const flags = ['--progress', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
     const limit = this.options.receiveLimit ?? (await fetchLimit(this.path));
+    // Progress is a sign of life: the first fetch of a long history takes longer than any silence may.
+    await this.receive(refspecs, ['--progress', '--atomic'], { limit, totalMs: FETCH_MS, signal });
+  }
+
+  /** Fetches refs, at most `limit` bytes, and joins packs if there are many: each fetch makes one. */
+  private async receive(
+    refspecs: readonly string[],
+    more: readonly string[],
+    { limit, totalMs, signal }: { limit: number; totalMs: number; signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    const flags = ['--no-tags', '--no-auto-gc', '--no-write-fetch-head', ...more];
     await limitFetch(this.path, { limit, what: printable(this.url), signal }, (stop) =>
       againAfterRefRace(() =>
-        this.remote(['fetch', ...flags, this.url, ...refspecs], { signal: stop, totalMs: FETCH_MS }),
+        this.remote(['fetch', ...flags, this.url, ...refspecs], { signal: stop, totalMs }),
       ),
     );
     await this.maintain();
