@@ -16,7 +16,7 @@ import { signedStatements, countVouches } from '../../../protocol/control/vouch.
 import type { Notice } from '../model.ts';
 import { readOverview, readTrusted, type OverviewOptions } from '../read-overview.ts';
 import { signatureOf } from '../vouch-counter.ts';
-import { holdsBetween, laterCommits } from './later-commits.ts';
+import { holdsBetween, laterCommits, type LaterCommits } from './later-commits.ts';
 import type { RequestStory, StoryEvent } from './request-story.ts';
 
 /** The request that an id names: of a receipt, the one that it answers. The id may be abbreviated if it stays unique. */
@@ -105,6 +105,16 @@ async function waitingOf(
   return queued?.waitsFor ?? { code: 'not-queued', text: 'it is not in the queue: it needs no answer' };
 }
 
+const NOTHING_LATER: LaterCommits = { events: [], retries: [] };
+
+const askedEvent = ({ id, committedAt, author }: Request, by: CommitSignature | null): StoryEvent => ({
+  at: committedAt,
+  what: 'requested',
+  commit: id,
+  proven: by !== null,
+  text: `requested by ${by?.principal ?? `an author who claims to be ${author}`}`,
+});
+
 /**
  * The whole story of a request, from Git alone: who asked, what came between, when the signer did what, and the answer.
  * `text` is the id of the request or of its receipt, perhaps abbreviated. Throws `request-unknown`, and
@@ -126,23 +136,12 @@ export async function readStory(
   const signers = options.requestSigners ?? ANYONE;
   const { by, fault } = proofOf(request.raw, signers);
   const end = answer ? new Date(answer.receipt.times.answered) : (options.now ?? new Date());
-  const later =
-    heads.requests === null
-      ? { events: [], retries: [] }
-      : await laterCommits(repository, heads.requests, id, signers);
-  const holds =
-    heads.requests === null
-      ? []
-      : await holdsBetween(repository, heads.requests, [request.committedAt, end], signers);
-  const asked: StoryEvent = {
-    at: request.committedAt,
-    what: 'requested',
-    commit: id,
-    proven: by !== null,
-    text: `requested by ${by?.principal ?? `an author who claims to be ${request.author}`}`,
-  };
+  const { requests } = heads;
+  const later = requests === null ? NOTHING_LATER : await laterCommits(repository, requests, id, signers);
+  const during: [Date, Date] = [request.committedAt, end];
+  const holds = requests === null ? [] : await holdsBetween(repository, requests, during, signers);
   const events = [
-    asked,
+    askedEvent(request, by),
     ...(await vouchEvents(repository, request, answer, signers)),
     ...holds,
     ...later.events,
