@@ -5,9 +5,11 @@ import {
   allowTest,
   config,
   endWhenStopped,
+  folderIfWaiting,
   force,
   json,
   outputFile,
+  receiptSigners,
   receiptsBranch,
   redrawEvery,
   rewriteEvery,
@@ -105,7 +107,7 @@ addCommand(program, 'submit [files...]', 'upload files and request signatures fo
     'also take names from this file, one a line or ended by NUL; "-" is standard input',
   )
   .addOption(timeout)
-  .option('--output <dir>', 'folder for the signed files, with --wait (default: ./signed)')
+  .addOption(folderIfWaiting)
   .option('--revision <rev>', 'what was built, for the trailer Source-Revision')
   .option('--channel <name>', 'channel, which decides the policy that applies (default: "default")')
   .option(
@@ -163,7 +165,7 @@ addCommand(
   ?.addOption(config('builder.yaml'))
   .option('--wait', 'wait for the answer and download the signed files')
   .addOption(timeout)
-  .option('--output <dir>', 'folder for the signed files, with --wait (default: ./signed)')
+  .addOption(folderIfWaiting)
   .option(
     '--original <file>',
     'with --wait: prove that the signed file is this file plus signatures; repeat for several files',
@@ -380,10 +382,7 @@ addCommand(
     '--allowed-signers <file>',
     'who may sign requests, vouches and receipts (required without --config)',
   )
-  .option(
-    '--receipt-signers <file>',
-    'who may sign receipts (default: the key that the receipt branch belongs to)',
-  )
+  .addOption(receiptSigners)
   .addOption(requestsBranch)
   .addOption(receiptsBranch)
   .option('--after <commit>', 'expect no answers to requests up to this commit (control.since)')
@@ -431,10 +430,7 @@ addCommand(
     'signer.yaml, builder.yaml, voucher.yaml or auditor.yaml; or give a control repository',
   )
   .option('--allowed-signers <file>', 'of a control repository: who may sign requests, vouches and receipts')
-  .option(
-    '--receipt-signers <file>',
-    'who may sign receipts (default: the key that the receipt branch belongs to)',
-  )
+  .addOption(receiptSigners)
   .addOption(requestsBranch)
   .addOption(receiptsBranch)
   .option('--after <commit>', 'expect no answers to requests up to this commit (control.since)')
@@ -451,10 +447,7 @@ addCommand(
   ?.option('-c, --config <file>', 'signer.yaml, builder.yaml, voucher.yaml or auditor.yaml')
   .option('--repo <url>', 'instead of --config: control repository, a folder or a URL (default: ".")')
   .option('--allowed-signers <file>', 'with --repo: who may sign requests, vouches and receipts')
-  .option(
-    '--receipt-signers <file>',
-    'who may sign receipts (default: the key that the receipt branch belongs to)',
-  )
+  .addOption(receiptSigners)
   .addOption(requestsBranch)
   .addOption(receiptsBranch)
   .addOption(json)

@@ -80,6 +80,14 @@ export const outputFile = (name: string): Option =>
   new Option(`-o, --output <${name}>`, 'output file').makeOptionMandatory();
 export const requestsBranch = new Option('--requests <branch>', 'branch of requests').default('main');
 export const receiptsBranch = new Option('--receipts <branch>', 'branch of receipts').default('signed');
+export const receiptSigners = new Option(
+  '--receipt-signers <file>',
+  'who may sign receipts (default: the key that the receipt branch belongs to)',
+);
+export const folderIfWaiting = new Option(
+  '--output <dir>',
+  'folder for the signed files, with --wait (default: ./signed)',
+);
 export const timeout = new Option('--timeout <time>', 'how long to wait')
   .argParser(milliseconds)
   .default(30 * 60_000, '30m');
